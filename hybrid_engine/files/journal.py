@@ -1,0 +1,204 @@
+"""The journal: one event a line, numbered, with a checksum; appended, synced, never rewritten in place.
+
+A line is `{"n":…,"at":…,"type":…,[“batch”:…,]…fields…,"crc":"xxxxxxxx"}`. The checksum is over the line without its
+own field. `batch` stands in lines that were written together with others and holds the number of the first of them:
+a power cut may keep the end of such a write and lose its beginning, and only so can that be told from damage.
+
+What deliberately does not live here: what events mean (rules), and when to sync (engine.recorder).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from hybrid_engine.errors import JournalError
+from hybrid_engine.files import atomic
+from hybrid_engine.model.events import EVENT_TYPES, Event, as_record, from_record
+from hybrid_engine.model.stamps import Stamp
+
+SEED = 0x48594252
+_CRC_LENGTH = len(',"crc":"00000000"}')
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+
+
+@dataclass(slots=True)
+class Entry:
+    """One good line: `n` counts from 1; `at` is the moment its turn began."""
+
+    n: int
+    at: Stamp
+    event: Event
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a journal file holds. `good` bytes from its start are sound lines; `tail` is what lies behind them.
+
+    `torn`: the tail is the rest of a write that a crash cut short, and may be cut. `damage`: a sentence when a bad
+    line is followed by a later write's good ones; such a journal must not be used or changed.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    good: int = 0
+    tail: bytes = b""
+    damage: str | None = None
+
+    @property
+    def torn(self) -> bool:
+        return bool(self.tail) and self.damage is None
+
+
+def encode(first: int, at: Stamp, events: Sequence[Event]) -> bytes:
+    """The lines of `events`, numbered from `first`, to be written by one write."""
+    lines = []
+    for n, event in enumerate(events, first):
+        record: dict[str, object] = {"n": n, "at": at, "type": event.TYPE}
+        if len(events) > 1:
+            record["batch"] = first
+        record.update(as_record(event))
+        body = _encode(record).encode("utf-8", "backslashreplace")
+        lines.append(b'%b,"crc":"%08x"}\n' % (body[:-1], crc32(body, SEED)))
+    return b"".join(lines)
+
+
+def _decode(line: bytes) -> dict[str, object] | None:
+    """The record of a line, or None when its checksum does not hold."""
+    if len(line) <= _CRC_LENGTH or not line.startswith(b"{") or line[-_CRC_LENGTH : -10] != b',"crc":"':
+        return None
+    body = line[:-_CRC_LENGTH] + b"}"
+    try:
+        if int(line[-10:-2], 16) != crc32(body, SEED):
+            return None
+        record = json.loads(body)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def read(path: str) -> Reading:
+    """Read and check a journal; a missing file reads as an empty one. Raises JournalError for a newer format."""
+    try:
+        data = atomic.read(path)
+    except FileNotFoundError:
+        return Reading()
+    return parse(data)
+
+
+def parse(data: bytes) -> Reading:
+    """`read` of the bytes of a journal. Never raises for bad bytes, whatever they are."""
+    reading = Reading()
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        record = _decode(data[start:end]) if end >= 0 else None
+        if record is None or record.get("n") != len(reading.entries) + 1:
+            reading.tail = data[start:]
+            reading.damage = _damage(reading, data[start:])
+            return reading
+        reading.entries.append(_entry(record))
+        start = reading.good = end + 1
+    return reading
+
+
+def _entry(record: dict[str, object]) -> Entry:
+    n, at, type_ = record.pop("n"), record.pop("at"), str(record.pop("type"))
+    record.pop("batch", None)
+    if type_ not in EVENT_TYPES:
+        raise JournalError(f"event {n} is a {type_!r}, which this version does not know: it was written by a newer one")
+    try:
+        return Entry(int(str(n)), str(at), from_record(type_, record))
+    except TypeError as error:
+        raise JournalError(f"event {n} ({type_}) has fields that this version does not know: {error}") from None
+
+
+def _damage(reading: Reading, tail: bytes) -> str | None:
+    """Why the bad bytes at the start of `tail` are damage, or None when they are a torn write."""
+    expected = len(reading.entries) + 1
+    for line in tail.split(b"\n"):
+        record = _decode(line)
+        if record is None:
+            continue
+        n, batch = record.get("n"), record.get("batch", record.get("n"))
+        if not (isinstance(n, int) and isinstance(batch, int) and batch <= expected < n):
+            return f"line {expected} is bad, but a sound line (event {n}) of a later write follows it"
+    return None
+
+
+class Journal:
+    """An open journal of which this process is the only writer.
+
+    `size` is the length of what is written and sound. `append` writes; nothing is durable before `sync`.
+    """
+
+    __slots__ = ("fd", "n", "path", "size")
+
+    def __init__(self, path: str, n: int = 0, size: int = 0) -> None:
+        self.path = path
+        self.n = n
+        self.size = size
+        self.fd = -1
+
+    def open(self) -> int:
+        """The descriptor, opened when it is not."""
+        if self.fd < 0:
+            self.fd = os.open(self.path, atomic.APPEND, atomic.FILE_MODE)
+        return self.fd
+
+    def append(self, at: Stamp, events: Sequence[Event]) -> None:
+        """Write the lines of `events`. On an error what was written of them is cut off again, and OSError raised."""
+        data = encode(self.n + 1, at, events)
+        fd = self.open()
+        try:
+            atomic.write_all(fd, data)
+        except OSError:
+            os.ftruncate(fd, self.size)
+            raise
+        self.size += len(data)
+        self.n += len(events)
+
+    def sync(self) -> None:
+        atomic.sync_data(self.fd)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def rewrite(self, keep: int) -> None:
+        """After a failed sync: put the first `keep` bytes into a new file in the place of this one.
+
+        The kernel may have dropped the pages it could not write and would call a second sync of them a success (F7),
+        so the old file is not synced again: its sound part, which an earlier sync confirmed, is copied.
+        """
+        self.close()
+        data = atomic.read(self.path)[:keep]
+        reading = parse(data)
+        if reading.good != keep:
+            raise JournalError(f"{self.path}: cannot be read back up to byte {keep} after a failed sync")
+        atomic.write_atomic(self.path, data)
+        self.size, self.n = keep, len(reading.entries)
+
+
+def cut_torn_tail(path: str, reading: Reading) -> str:
+    """Keep a copy of the torn tail beside the journal, then cut it off. Returns the name of the copy."""
+    copy = _free_name(path.removesuffix(".jsonl") + ".torn-")
+    atomic.write_new(copy, reading.tail)
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(fd, reading.good)
+        atomic.sync(fd)
+    finally:
+        os.close(fd)
+    atomic.sync_folder(os.path.dirname(path))
+    return copy
+
+
+def _free_name(prefix: str) -> str:
+    number = 1
+    while os.path.lexists(f"{prefix}{number}"):
+        number += 1
+    return f"{prefix}{number}"

@@ -1,0 +1,96 @@
+"""Every path of a home, one property or method each. Nobody else joins paths.
+
+Ids and names are checked where they enter (model.ids); a method here that takes one checks it again, because a path
+is where a bad one would do harm. Light module: imported by `hybrid enqueue`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hybrid_engine.model.ids import check_id, check_name
+
+FORMAT = 1
+"""Of the home. A larger number in `.hybrid/format` comes from a newer program and is refused."""
+
+
+class Layout:
+    """The paths of one home. All are absolute; `workflows_dir` and `queue_state_file` may lie outside of the home."""
+
+    def __init__(
+        self, home: str, workflows_dir: str = "workflows", queue_state_file: str = "queue-state.json"
+    ) -> None:
+        self.home = os.path.abspath(home)
+        self.workflows = os.path.join(self.home, workflows_dir)
+        self.queue_state = os.path.join(self.home, queue_state_file)
+        self.lock = self.queue_state + ".lock"
+        self.inbox = os.path.join(self.home, "inbox")
+        self.rejected = os.path.join(self.inbox, "rejected")
+        self.queue = os.path.join(self.home, "queue")
+        self.templates = os.path.join(self.home, "templates")
+        self.functions = os.path.join(self.home, "functions")
+        self.logs = os.path.join(self.home, "logs")
+        self.private = os.path.join(self.home, ".hybrid")
+        self.format = os.path.join(self.private, "format")
+        self.tmp = os.path.join(self.private, "tmp")
+        self.frozen = os.path.join(self.private, "templates")
+        self.frozen_names = os.path.join(self.frozen, "by-name")
+        self.workers = os.path.join(self.private, "workers")
+        self.index = os.path.join(self.private, "index.sqlite")
+        self.quarantine = os.path.join(self.private, "quarantine")
+        self.trash = os.path.join(self.private, "trash")
+        self.daemon_log = os.path.join(self.logs, "daemon.jsonl")
+        self.settings_file = os.path.join(self.home, "hybrid.toml")
+        self.env_file = os.path.join(self.home, ".env")
+
+    def folders(self) -> list[str]:
+        """All folders of a complete home, parents first."""
+        return [
+            self.home, self.private, self.tmp, self.frozen, self.frozen_names, self.workers, self.quarantine, self.trash,
+            self.inbox, self.rejected, self.queue, self.workflows, self.templates, self.functions, self.logs,
+        ]  # fmt: skip
+
+    # --- of the queue and the inbox
+
+    def queued(self, name: str) -> str:
+        return os.path.join(self.queue, name)
+
+    def bell(self, workflow: str) -> str:
+        """An empty file that wakes the engine: `workflow` has a signal waiting."""
+        return os.path.join(self.inbox, BELL_PREFIX + check_id(workflow))
+
+    def frozen_template(self, version: str) -> str:
+        return os.path.join(self.frozen, check_name(version, "template version") + ".json")
+
+    def frozen_name(self, template: str) -> str:
+        return os.path.join(self.frozen_names, check_name(template, "template") + ".json")
+
+    # --- of one workflow
+
+    def workflow(self, workflow: str) -> str:
+        return os.path.join(self.workflows, check_id(workflow))
+
+    def job(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "job.json")
+
+    def template(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "template.json")
+
+    def journal(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "journal.jsonl")
+
+    def state(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "state.json")
+
+    def signals(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "signals")
+
+    def artifacts(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "artifacts")
+
+    def attempt(self, workflow: str, step: str, number: int) -> str:
+        """The folder of one attempt. `step` is an address: a name, then `.turn` and `.item` where there are any."""
+        return os.path.join(self.workflow(workflow), "steps", check_id(step), str(int(number)))
+
+
+BELL_PREFIX = ".signal-"

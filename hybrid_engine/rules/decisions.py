@@ -1,0 +1,167 @@
+"""`decide`: what should happen next in a workflow.
+
+It looks only at the steps that something happened to and at those behind them, so a workflow of 10,000 steps costs
+O(edges) over its life. `Frontier` is the memory that makes this possible; it is derived and can be rebuilt any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hybrid_engine.errors import ExpressionError
+from hybrid_engine.model import events as e
+from hybrid_engine.model.effects import Effect, Record, StartStep, StopAttempt, WakeStep
+from hybrid_engine.model.state import StepState, WorkflowState
+from hybrid_engine.model.template import Step, Template
+from hybrid_engine.model.words import FINAL_STEP
+from hybrid_engine.rules.context import names_of
+from hybrid_engine.rules.expressions import evaluate_condition
+
+UPSTREAM = "upstream"
+CONDITION = "condition"
+
+
+class Plan:
+    """A template made ready for deciding: who waits for whom. Shared by all workflows of one version."""
+
+    __slots__ = ("dependents", "needs", "steps", "template", "waits")
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.steps: dict[str, Step] = dict(template.steps)
+        self.needs: dict[str, tuple[str, ...]] = {name: tuple(dict.fromkeys(s.needs)) for name, s in self.steps.items()}
+        self.waits: dict[str, int] = {name: len(needs) for name, needs in self.needs.items()}
+        self.dependents: dict[str, list[str]] = {name: [] for name in self.steps}
+        for name, needs in self.needs.items():
+            for need in needs:
+                self.dependents[need].append(name)
+
+
+class Frontier:
+    """How many needs of each step are not final yet. `blocked` are steps that a failure upstream keeps from running."""
+
+    __slots__ = ("blocked", "plan", "unmet")
+
+    def __init__(self, plan: Plan, state: WorkflowState) -> None:
+        self.plan = plan
+        self.unmet = dict(plan.waits)
+        self.blocked: dict[str, str] = {}
+        if state.done:
+            for name, step in state.steps.items():
+                if step.status in FINAL_STEP:
+                    self.settle(name, step)
+
+    def settle(self, name: str, step: StepState) -> list[str]:
+        """`name` has reached a final status: return the steps whose needs are all final now."""
+        fails = step_stops_others(self.plan.steps[name], step)
+        free = []
+        for behind in self.plan.dependents[name]:
+            self.unmet[behind] -= 1
+            if fails:
+                self.blocked.setdefault(behind, name)
+            if self.unmet[behind] == 0:
+                free.append(behind)
+        return free
+
+
+def step_stops_others(definition: Step, step: StepState) -> bool:
+    """Does this final step keep those that need it from running?"""
+    if step.status in ("failed", "cancelled"):
+        return not definition.continue_on_error
+    return step.status == "skipped" and (step.reason or "").startswith(UPSTREAM)
+
+
+def decide(state: WorkflowState, frontier: Frontier, touched: Iterable[str]) -> Iterator[Effect]:
+    """The effects that follow from the steps in `touched` having reached a final status.
+
+    A Record must be folded in before the next effect is drawn: it may be what the next one follows from.
+    """
+    work = list(touched)
+    while work:
+        name = work.pop()
+        for behind in frontier.settle(name, state.steps[name]):
+            for effect in _consider(state, frontier, behind):
+                yield effect
+                if isinstance(effect, Record) and state.steps[behind].status in FINAL_STEP:
+                    work.append(behind)
+    if state.done == len(state.steps) and not state.is_final:
+        yield Record(conclusion_of(state, frontier.plan))
+
+
+def decide_all(state: WorkflowState, frontier: Frontier) -> Iterator[Effect]:
+    """The effects that follow from the state as a whole: at the start, after a restart, when it is resumed."""
+    settled: list[str] = []
+    for name, step in list(state.steps.items()):
+        if step.status == "pending" and frontier.unmet[name] == 0:
+            for effect in _consider(state, frontier, name):
+                yield effect
+                if isinstance(effect, Record) and state.steps[name].status in FINAL_STEP:
+                    settled.append(name)
+        elif step.status == "retrying" and step.retry_at and state.status != "paused":
+            yield WakeStep(name, step.retry_at)
+    yield from decide(state, frontier, settled)
+
+
+def decide_cancel(state: WorkflowState, frontier: Frontier) -> Iterator[Effect]:
+    """The effects of a requested cancellation: nothing starts any more, what runs is ended, the rest is cancelled."""
+    for name, step in list(state.steps.items()):
+        if step.status == "running":
+            yield StopAttempt(name)
+        elif step.status not in FINAL_STEP:
+            yield Record(e.StepCancelled(name, step.attempt))
+    if state.done == len(state.steps) and not state.is_final:
+        yield Record(conclusion_of(state, frontier.plan))
+
+
+def _consider(state: WorkflowState, frontier: Frontier, name: str) -> Iterator[Effect]:
+    """What to do with a step whose needs are all final."""
+    step = state.steps[name]
+    if step.status != "pending":
+        return
+    definition = frontier.plan.steps[name]
+    if state.cancel_requested_at:
+        yield Record(e.StepCancelled(name, step.attempt))
+    elif name in frontier.blocked:
+        yield Record(e.StepSkipped(name, UPSTREAM, frontier.blocked[name]))
+    elif definition.if_ is None:
+        if state.status != "paused":
+            yield StartStep(name)
+    else:
+        yield from _consider_condition(state, definition, name)
+
+
+def _consider_condition(state: WorkflowState, definition: Step, name: str) -> Iterator[Effect]:
+    try:
+        holds = evaluate_condition(definition.if_, names_of(state))
+    except ExpressionError as error:
+        yield Record(e.StepFailed(name, 0, {"kind": "expression", "message": f"if: {error.message}"}))
+        return
+    if not holds:
+        yield Record(e.StepSkipped(name, CONDITION))
+    elif state.status != "paused":
+        yield StartStep(name)
+
+
+def conclusion_of(state: WorkflowState, plan: Plan) -> e.Event:
+    """The last event of a workflow all of whose steps are final."""
+    if state.cancel_requested_at:
+        return e.WorkflowCancelled()
+    failed = [n for n, s in state.steps.items() if s.status == "failed" and not plan.steps[n].continue_on_error]
+    if not failed:
+        return e.WorkflowCompleted()
+    first = state.steps[failed[0]]
+    cause = first.error or {}
+    also = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return e.WorkflowFailed(
+        {"kind": "step", "step": failed[0], "message": f"step {failed[0]} failed: {cause.get('message', '')}{also}"}
+    )
+
+
+def reopening(state: WorkflowState) -> list[e.Event]:
+    """The events that open the steps which shall run again when a failed or cancelled workflow is retried."""
+    again = ("failed", "cancelled")
+    return [
+        e.StepReopened(name)
+        for name, step in state.steps.items()
+        if step.status in again or (step.status == "skipped" and (step.reason or "").startswith(UPSTREAM))
+    ]
