@@ -1,0 +1,91 @@
+"""Where the home is: the environment, `.env` and nothing else. Light: `hybrid enqueue` asks this first.
+
+Only the paths are found here; every other setting, and all of `hybrid.toml`, belongs to `hybrid_engine.settings`. When
+`hybrid.toml` may say something about a path, `paths_from` gives None and the caller takes the long way.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hybrid_engine.errors import SettingsError
+from hybrid_engine.files.layout import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOME = "HYBRID_HOME"
+WORKFLOWS = "WORKFLOWS_DIR"
+QUEUE_STATE = "QUEUE_STATE_FILE"
+USER = "HYBRID_USER"
+
+_NEEDED_BY_ENQUEUE = (b"workflows_dir", b"queue_state_file", b"user", b"\\")
+
+
+def paths_from(environ: Mapping[str, str], cwd: str) -> tuple[Layout, str] | None:
+    """The home's layout and the name of the user who asks; None when `hybrid.toml` has to be read to know them."""
+    home = os.path.join(cwd, environ.get(HOME) or ".")
+    try:
+        with open(os.path.join(home, "hybrid.toml"), "rb") as file:
+            toml = file.read()
+        if any(word in toml for word in _NEEDED_BY_ENQUEUE):
+            return None
+    except OSError:
+        pass
+    said = {name: value for name, value, _ in read_env_file(os.path.join(home, ".env"))}
+    said.update(environ)
+    layout = Layout(home, said.get(WORKFLOWS) or "workflows", said.get(QUEUE_STATE) or "queue-state.json")
+    return layout, said.get(USER) or "anonymous"
+
+
+def read_env_file(path: str) -> list[tuple[str, str, int]]:
+    """(name, value, line) of each assignment in a `.env` file, which may be missing. Raises SettingsError.
+
+    Understood: `NAME=value`, `export NAME=value`, comments, single quotes (as is) and double quotes (with backslash
+    escapes). Nothing is substituted.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"is not UTF-8 text (byte {error.start})", file=path) from None
+    found = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip().removeprefix("export ").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, sign, value = line.partition("=")
+        name = name.rstrip()
+        if not sign or not name.isidentifier():
+            raise SettingsError(f"{raw.strip()!r:.60} is not NAME=value", file=path, line=number)
+        found.append((name, _value(value.strip(), path, number), number))
+    return found
+
+
+def _value(text: str, path: str, number: int) -> str:
+    quote = text[:1]
+    if quote not in ("'", '"') or not quote:
+        return text.split(" #", 1)[0].rstrip()
+    if quote == "'":
+        end = text.find("'", 1)
+    else:
+        end = 1
+        while end < len(text) and text[end] != '"':
+            end += 2 if text[end] == "\\" else 1
+        end = end if end < len(text) else -1
+    rest = text[end + 1 :].strip()
+    if end < 0 or (rest and not rest.startswith("#")):
+        raise SettingsError(f"the value has no closing {quote} at its end", file=path, line=number)
+    inside = text[1:end]
+    return inside if quote == "'" else _unescaped(inside)
+
+
+def _unescaped(text: str) -> str:
+    head, *rest = text.replace("\\\\", "\0").split("\\")
+    told = {"n": "\n", "t": "\t", "r": "\r"}
+    return (head + "".join(told.get(part[:1], part[:1]) + part[1:] for part in rest)).replace("\0", "\\")
