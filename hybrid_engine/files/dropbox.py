@@ -64,18 +64,23 @@ def drop(layout: Layout, request: dict[str, Any], *, durable: bool = True) -> st
     With `durable` False the name is not synced: for a caller that holds the lock and accepts the job at once.
     """
     path = inbox_path(layout, request["id"])
-    _put(layout, path, (encode(request) + "\n").encode("utf-8", "backslashreplace"))
-    if durable:
-        atomic.sync_folder(layout.inbox)
-    return path
+    return _put_job(layout, path, encode(request) + "\n", durable)
 
 
 def drop_many(layout: Layout, requests: Sequence[dict[str, Any]]) -> str:
     """Drop many requests, each with its `id`, as one file with one sync; returns its path."""
     name = f"batch-{stamp_now().replace(':', '').replace('-', '').replace('.', '')}-{os.urandom(SUFFIX).hex()}.jsonl"
     path = os.path.join(layout.inbox, name)
-    _put(layout, path, ("\n".join(map(encode, requests)) + "\n").encode("utf-8", "backslashreplace"))
-    atomic.sync_folder(layout.inbox)
+    return _put_job(layout, path, "\n".join(map(encode, requests)) + "\n", True)
+
+
+def _put_job(layout: Layout, path: str, text: str, durable: bool) -> str:
+    try:
+        _put(layout, path, text.encode("utf-8", "backslashreplace"))
+        if durable:
+            atomic.sync_folder(layout.inbox)
+    except OSError as error:
+        raise HomeError(f"cannot write {path}: {error.strerror}") from None
     return path
 
 
@@ -86,15 +91,20 @@ def send_signal(layout: Layout, workflow: str, verb: str, content: dict[str, Any
     """
     folder = layout.signals(workflow)
     name = f"{check_name(verb, 'signal')}.{time.time_ns() // 1000:x}{os.urandom(SUFFIX).hex()}"
-    try:
-        if atomic.make_folder(folder):
-            atomic.sync_folder(layout.workflow(workflow))
-    except FileNotFoundError:
-        raise NotFoundError(f"no workflow {workflow}") from None
-    except OSError as error:
-        raise HomeError(f"cannot write to {folder}: {error.strerror}") from None
-    _put(layout, os.path.join(folder, name), (encode(content or {}) + "\n").encode("utf-8", "backslashreplace"))
-    atomic.sync_folder(folder)
+    data = (encode(content or {}) + "\n").encode("utf-8", "backslashreplace")
+    for last in (False, False, True):
+        try:
+            if atomic.make_folder(folder):
+                atomic.sync_folder(layout.workflow(workflow))
+            _put(layout, os.path.join(folder, name), data)
+            atomic.sync_folder(folder)
+            break
+        except FileNotFoundError:
+            # The engine removes the folder when it has read all signals in it, perhaps just now.
+            if last or not os.path.isdir(layout.workflow(workflow)):
+                raise NotFoundError(f"no workflow {workflow}") from None
+        except OSError as error:
+            raise HomeError(f"cannot write to {folder}: {error.strerror}") from None
     ring(layout, workflow)
     return name
 
@@ -111,15 +121,12 @@ def _put(layout: Layout, path: str, data: bytes) -> None:
     """Write a complete, synced file and give it its name."""
     folder, name = os.path.split(path)
     temporary = os.path.join(layout.tmp, f"{os.getpid()}-{name}")
+    atomic.write_new(temporary, data)
     try:
-        atomic.write_new(temporary, data)
-        try:
-            atomic.rename(temporary, path)
-        except OSError as error:
-            atomic.unlink_quietly(temporary)
-            if error.errno != errno.EXDEV:
-                raise
-            # The folder is on another file system: a hidden name inside of it does what .hybrid/tmp does.
-            atomic.replace(path, data, tmp=os.path.join(folder, f".{os.getpid()}-{name}.tmp"))
+        atomic.rename(temporary, path)
     except OSError as error:
-        raise HomeError(f"cannot write {path}: {error.strerror}") from None
+        atomic.unlink_quietly(temporary)
+        if error.errno != errno.EXDEV:
+            raise
+        # The folder is on another file system: a hidden name inside of it does what .hybrid/tmp does.
+        atomic.replace(path, data, tmp=os.path.join(folder, f".{os.getpid()}-{name}.tmp"))

@@ -127,3 +127,23 @@ def test_a_signal_is_a_file_of_the_workflow_and_a_bell(layout: Layout) -> None:
 def test_a_signal_to_nobody_is_not_found(layout: Layout) -> None:
     with pytest.raises(NotFoundError, match="no workflow w9"):
         dropbox.send_signal(layout, "w9", "cancel")
+
+
+def test_a_signal_gets_through_when_the_engine_has_just_removed_the_empty_folder(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(layout.workflow("w1"))
+    make_folder, times = atomic.make_folder, []
+
+    def make_and_lose(path: str) -> bool:
+        new = make_folder(path)
+        times.append(path)
+        if len(times) == 1:
+            os.rmdir(path)
+        return new
+
+    monkeypatch.setattr(atomic, "make_folder", make_and_lose)
+    monkeypatch.setattr(atomic, "sync_folder", lambda path: None)
+    name = dropbox.send_signal(layout, "w1", "pause")
+    assert os.listdir(layout.signals("w1")) == [name]
+    assert temporary_files(layout) == [".signal-w1"]
