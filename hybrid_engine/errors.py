@@ -1,18 +1,18 @@
 """The tree of errors.
 
-    HybridError                     everything this product raises on purpose; `exit_code` is what the CLI exits with
-    ├── InputError                  what somebody gave us is wrong; carries where and what would be right
-    │   ├── TemplateError           a template file
-    │   ├── JobError                a job file, or the arguments of `enqueue`
-    │   ├── SettingsError           .env, hybrid.toml, the environment
-    │   └── ExpressionError         a `${{ … }}`
-    ├── NotFoundError               no such workflow, template, step
-    ├── ConflictError               the request does not fit the present state (cancel a finished workflow)
-    ├── IllegalTransitionError      an event the transition table has no place for: a bug or a damaged journal
-    ├── JournalError                a journal that cannot be trusted (damage in the middle, a newer format)
-    ├── HomeError                   the home is missing, not ours, open to others, or of a newer format
-    ├── LockHeldError               another engine holds the home
-    └── NotRunningError             no engine runs here
+HybridError                     everything this product raises on purpose; `exit_code` is what the CLI exits with
+├── InputError                  what somebody gave us is wrong; carries where and what would be right
+│   ├── TemplateError           a template file
+│   ├── JobError                a job file, or the arguments of `enqueue`
+│   ├── SettingsError           .env, hybrid.toml, the environment
+│   └── ExpressionError         a `${{ … }}`
+├── NotFoundError               no such workflow, template, step
+├── ConflictError               the request does not fit the present state (cancel a finished workflow)
+├── IllegalTransitionError      an event the transition table has no place for: a bug or a damaged journal
+├── JournalError                a journal that cannot be trusted (damage in the middle, a newer format)
+├── HomeError                   the home is missing, not ours, open to others, or of a newer format
+├── LockHeldError               another engine holds the home
+└── NotRunningError             no engine runs here
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class InputError(HybridError):
         return f"{where}: {text}" if where else text
 
     def as_dict(self) -> dict[str, object]:
-        """The reason as a program reads it: code, message, file, line, column, path, hint; all problems when several."""
+        """The reason as a program reads it: code, message, place, path, hint; all `problems` when several."""
         fields = ("code", "message", "file", "line", "column", "path", "hint")
         record = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         if len(self.problems) > 1:
