@@ -8,12 +8,12 @@ those who stay: a `hybrid enqueue` that merely asks takes the same `flock` direc
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 
 from hybrid_engine.errors import HomeError, LockHeldError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.model.jsontext import decode, encode
 
 
 def holder(layout: Layout) -> dict[str, object] | None:
@@ -22,7 +22,7 @@ def holder(layout: Layout) -> dict[str, object] | None:
         if mine:
             return None
     try:
-        said = json.loads(atomic.read(layout.lock, 4096) or b"{}")
+        said = decode(atomic.read(layout.lock, 4096) or b"{}")
     except (OSError, ValueError):
         said = {}
     return said if isinstance(said, dict) else {}
@@ -80,7 +80,7 @@ class EngineLock:
         fd = os.open(self._layout.lock, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.ftruncate(fd, 0)
-            atomic.write_all(fd, (json.dumps(about) + "\n").encode())
+            atomic.write_all(fd, (encode(about) + "\n").encode())
         except OSError:
             pass  # on a full disk the lock still is the lock
         finally:

@@ -7,7 +7,6 @@ The steps of an acceptance, each for a whole batch:  1. `lay` – folder, `job.j
 
 from __future__ import annotations
 
-import json
 import os
 
 from hybrid_engine.errors import JobError
@@ -15,8 +14,7 @@ from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.ids import parse_queue_name, queue_name
 from hybrid_engine.model.job import FORMAT, Job
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+from hybrid_engine.model.jsontext import decode, encode
 
 
 def name_of(job: Job) -> str:
@@ -31,7 +29,7 @@ def lay(layout: Layout, job: Job) -> str:
     """
     folder = layout.workflow(job.id)
     path = os.path.join(folder, "job.json")
-    data = (_encode(job.as_record()) + "\n").encode("utf-8", "backslashreplace")
+    data = (encode(job.as_record()) + "\n").encode("utf-8", "backslashreplace")
     if not atomic.make_folder(folder):
         atomic.unlink_quietly(path)
     atomic.write_new(path, data, durable=False)
@@ -74,7 +72,7 @@ def accept_now(layout: Layout, job: Job) -> str:
 def read_job(path: str) -> Job:
     """The job of a file in `queue/`, or of a `job.json`. Raises JobError when it cannot be one of ours."""
     try:
-        record = json.loads(atomic.read(path))
+        record = decode(atomic.read(path))
         if not isinstance(record, dict):
             raise TypeError("not an object")
         if record.get("format", FORMAT) > FORMAT:

@@ -6,7 +6,7 @@ good at them. Light module: a queued workflow's first view is written by `hybrid
 
 from __future__ import annotations
 
-import json
+from hybrid_engine.model.jsontext import encoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 STATE_FORMAT = 1
 QUEUE_FORMAT = 1
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(", ", ": "), sort_keys=True, check_circular=False
-).encode
+_encode = encoder(sort_keys=True, item_separator=", ", key_separator=": ")
 
 _STATE_FIELDS = (
     "id", "template", "version", "status", "seq", "priority", "user", "trigger", "key", "source", "parent", "forked_from",
@@ -47,9 +45,7 @@ def step_record(step: StepState) -> dict[str, Any]:
     record: dict[str, Any] = {"status": step.status, "attempt": step.attempt}
     for name in _STEP_FIELDS:
         value = getattr(step, name)
-        if value:
-            record[name] = value
-        elif value is not None and name in ("exit_code", "output"):
+        if value or (value is not None and name in ("exit_code", "output")):
             record[name] = value
     if step.percent is not None:
         record["progress"] = {"percent": step.percent, "message": step.message}
@@ -113,4 +109,4 @@ def render_queue(head: dict[str, Any], lines: Iterable[bytes]) -> bytes:
     top = b",\n".join(b"  " + f"{_encode(name)}: {_encode(head[name])}".encode() for name in sorted(head))
     body = b",\n".join(lines)
     jobs = b"[\n%b\n]" % body if body else b"[]"
-    return b"{\n%b,\n  \"jobs\": %b\n}\n" % (top, jobs)
+    return b'{\n%b,\n  "jobs": %b\n}\n' % (top, jobs)
