@@ -9,6 +9,7 @@ from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.model.durations import microseconds
 from hybrid_engine.model.ids import check_id, check_name, check_user, is_name
 from hybrid_engine.model.job import FORMAT, REQUEST_FIELDS
+from hybrid_engine.model.jsontext import encode
 from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.rules.params import told
 
@@ -86,15 +87,13 @@ def _template(value: object) -> str:
 
 
 def _params(value: object) -> dict[str, Any]:
-    import json
-
     if not isinstance(value, dict):
         raise JobError(f"must be a mapping of names to values, not {told(value)}", code="wrong_type")
     for name in value:
         if not isinstance(name, str):
             raise JobError(f"a parameter's name must be text, not {told(name)}", code="wrong_type")
     try:
-        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+        size = len(encode(value).encode())
     except RecursionError:
         raise JobError("is nested too deeply", code="too_deep") from None
     except (TypeError, ValueError) as error:
