@@ -12,6 +12,7 @@ import stat
 from hybrid_engine.errors import HomeError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import FORMAT, Layout
+from hybrid_engine.files.place import check_is_home
 
 SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sample")
 
@@ -104,17 +105,6 @@ def open_home(layout: Layout, *, writable: bool = True) -> list[str]:
             why = "is on a read-only file system" if _is_read_only(path) else "cannot be written to"
             raise HomeError(f"{path} {why}: an engine needs to write there")
     return warnings(layout)
-
-
-def check_is_home(layout: Layout) -> None:
-    """Raise HomeError when there is no complete home. Cheap: two calls of the system."""
-    if os.path.exists(layout.format) and os.path.isdir(layout.inbox):
-        return
-    if not os.path.isdir(layout.home):
-        raise HomeError(f"{layout.home} does not exist: make a home with `hybrid init {layout.home}`")
-    if os.path.exists(layout.format):
-        raise HomeError(f"{layout.inbox} is missing: `hybrid init {layout.home}` makes what is missing")
-    raise HomeError(f"{layout.home} is not a home: make it one with `hybrid init {layout.home}`, or set HYBRID_HOME")
 
 
 def _check_rights(path: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the home is: the environment, `.env` and nothing else. Light: `hybrid enqueue` asks this first.
+"""Where the home is, and whether there is one. Light: `hybrid enqueue` asks this first.
 
 Only the paths are found here; every other setting, and all of `hybrid.toml`, belongs to `hybrid_engine.settings`. When
 `hybrid.toml` may say something about a path, `paths_from` gives None and the caller takes the long way.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hybrid_engine.errors import SettingsError
+from hybrid_engine.errors import HomeError, SettingsError
 from hybrid_engine.files.layout import Layout
 
 TYPE_CHECKING = False
@@ -37,6 +37,17 @@ def paths_from(environ: Mapping[str, str], cwd: str) -> tuple[Layout, str] | Non
     said.update(environ)
     layout = Layout(home, said.get(WORKFLOWS) or "workflows", said.get(QUEUE_STATE) or "queue-state.json")
     return layout, said.get(USER) or "anonymous"
+
+
+def check_is_home(layout: Layout) -> None:
+    """Raise HomeError when there is no complete home. Cheap: two calls of the system."""
+    if os.path.exists(layout.format) and os.path.isdir(layout.inbox):
+        return
+    if not os.path.isdir(layout.home):
+        raise HomeError(f"{layout.home} does not exist: make a home with `hybrid init {layout.home}`")
+    if os.path.exists(layout.format):
+        raise HomeError(f"{layout.inbox} is missing: `hybrid init {layout.home}` makes what is missing")
+    raise HomeError(f"{layout.home} is not a home: make it one with `hybrid init {layout.home}`, or set HYBRID_HOME")
 
 
 def read_env_file(path: str) -> list[tuple[str, str, int]]:

@@ -1,0 +1,198 @@
+"""`queue-state.json` when no engine runs: brought up to date by whoever holds the lock for a moment, read by all.
+
+The view is one line per job in the order of the names in `queue/`. To bring it up to date, the lines of jobs still in
+the queue are kept as they are and only unknown jobs are read, so a line may be late but not wrong. An engine renders
+its view from memory with the same `render`. Light module: part of `hybrid enqueue`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hybrid_engine.errors import JobError
+from hybrid_engine.files import atomic, queue
+from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.views import queue_entry, queue_line, render_queue
+from hybrid_engine.model.jsontext import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from hybrid_engine.model.job import Job
+
+NO_ENGINE = "a daemon"
+"""What a due job waits for while no daemon runs."""
+
+SMALL = 1_000_000
+"""Bytes up to which the view is always brought up to date."""
+SECONDS_PER_BYTE = 20e-9
+SHARE = 20
+"""A larger view is written again only after this many times what a writing costs."""
+MOST_READ = 2_000
+"""Unknown jobs that a mere `hybrid enqueue` reads; when there are more, the view stays late until somebody looks."""
+
+_STATUS = b'"status": "'
+_ID = b'"id": "'
+_WAITS = b'"waits_for": '
+NAME_HEAD = len("9-20261120T073600000123Z-")
+COUNTED = ("queued", "delayed", "running", "retrying", "waiting", "paused")
+
+
+def queue_mtime(layout: Layout) -> int:
+    """When a name last came into or left `queue/`: what ties a view to the queue it shows."""
+    return os.stat(layout.queue).st_mtime_ns
+
+
+def render(
+    lines: Iterable[bytes],
+    counts: Mapping[str, int],
+    *,
+    updated_at: str,
+    mtime_ns: int,
+    engine: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The bytes of `queue-state.json`. `counts` has no total; it is the number of lines only when all are there."""
+    told = {name: counts.get(name, 0) for name in COUNTED}
+    told["total"] = sum(told.values())
+    head = {"updated_at": updated_at, "queue_mtime_ns": mtime_ns, "engine": engine, "counts": told}
+    return render_queue(head, lines)
+
+
+def waiting_line(job: Job, now: str) -> bytes:
+    """The line of a job that nothing has been done about yet, while no engine runs."""
+    return queue_line(queue_entry(job, "queued", f"due time {job.due_at}" if job.due_at > now else NO_ENGINE))
+
+
+# --- bringing it up to date ----------------------------------------------------------------------------------------
+
+
+def accepted(layout: Layout, job: Job, now: str) -> bool:
+    """Show a job that was accepted just now, by the holder of the lock; False when the view stays late."""
+    if is_dear(layout):
+        return False
+    return bring_up_to_date(layout, now, {job.id.encode(): waiting_line(job, now)}, most=MOST_READ)
+
+
+def is_dear(layout: Layout) -> bool:
+    """Is the view so large, and so fresh, that writing it again now would cost more than it tells?"""
+    try:
+        found = os.stat(layout.queue_state)
+    except FileNotFoundError:
+        return False
+    if found.st_size <= SMALL:
+        return False
+    age = time.time() - found.st_mtime
+    return 0 <= age < SHARE * SECONDS_PER_BYTE * found.st_size
+
+
+def bring_up_to_date(layout: Layout, now: str, known: dict[bytes, bytes], most: int | None = None) -> bool:
+    """Write the view of what is in `queue/`; the caller holds the lock. False when more than `most` must be read."""
+    data = current(layout, now, known, most)
+    if data is None:
+        return False
+    atomic.replace(layout.queue_state, data)
+    return True
+
+
+def current(
+    layout: Layout, now: str, known: Mapping[bytes, bytes] | None = None, most: int | None = None
+) -> bytes | None:
+    """The bytes the view should have while no engine runs; None when more than `most` jobs would have to be read."""
+    mtime_ns = queue_mtime(layout)
+    names, _ = queue.names(layout)
+    have: dict[bytes, bytes] = {**lines_by_id(_old(layout)), **(known or {})}
+    lines, read = [], 0
+    for name in names:
+        line = have.get(name[NAME_HEAD:-5].encode())
+        if line is None:
+            read += 1
+            if most is not None and read > most:
+                return None
+            line = _line_of(layout, name, now)
+        if line is not None:
+            lines.append(_without_engine(line))
+    return render(lines, count(lines), updated_at=now, mtime_ns=mtime_ns)
+
+
+def _old(layout: Layout) -> bytes:
+    try:
+        return atomic.read(layout.queue_state)
+    except OSError:
+        return b""
+
+
+def lines_by_id(data: bytes) -> dict[bytes, bytes]:
+    """The lines of the jobs in a view, by id; nothing of a view that is not whole."""
+    _, sign, body = data.partition(b'\n  "jobs": [\n')
+    if not sign or not body.endswith(b"\n]\n}\n"):
+        return {}
+    found: dict[bytes, bytes] = {}
+    for line in body[:-5].split(b"\n"):
+        # Keys are sorted and a quote inside of a text is escaped: the first `"id": "` and the last `"status": "` of a
+        # line are the job's own, whatever its labels are called.
+        start = line.find(_ID) + len(_ID)
+        found[line[start : line.find(b'"', start)]] = line.rstrip(b",")
+    return found
+
+
+def count(lines: Iterable[bytes]) -> dict[str, int]:
+    """How many jobs are in which status; a queued one that is not due counts as delayed."""
+    counts: dict[str, int] = {}
+    for line in lines:
+        start = line.rfind(_STATUS) + len(_STATUS)
+        status = line[start : line.find(b'"', start)].decode()
+        if status == "queued" and line.startswith(b'"due time', line.rfind(_WAITS) + len(_WAITS)):
+            status = "delayed"
+        counts[status] = counts.get(status, 0) + 1
+    return counts
+
+
+def _line_of(layout: Layout, name: str, now: str) -> bytes | None:
+    """The line of a job that the old view does not have; None for one that has just gone or cannot be read."""
+    try:
+        job = queue.read_job(layout.queued(name))
+    except (JobError, OSError):
+        return None
+    if not queue.is_known(layout, job.id):
+        return waiting_line(job, now)
+    try:
+        status = decode(atomic.read(layout.state(job.id)))["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        status = "running"
+    return queue_line(queue_entry(job, status, NO_ENGINE))
+
+
+def _without_engine(line: bytes) -> bytes:
+    """A line that an engine left: nothing waits for a slot or a pool any more, but for an engine."""
+    for slot in (b'"waits_for": "a free slot"}', b'"waits_for": null}'):
+        if line.endswith(slot):
+            return line[: -len(slot)] + b'"waits_for": "%b"}' % NO_ENGINE.encode()
+    return line
+
+
+# --- reading it ----------------------------------------------------------------------------------------------------
+
+
+def read(layout: Layout) -> dict[str, Any] | None:
+    """The view as it lies there; None when it is missing or is not one of ours."""
+    try:
+        found = decode(atomic.read(layout.queue_state))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("jobs"), list):
+        return None
+    return found
+
+
+def read_current(layout: Layout, now: str) -> dict[str, Any]:
+    """The view, made in memory where the one on disk is late. For use while no engine runs."""
+    found = read(layout)
+    if found is not None and found.get("engine") is None and found.get("queue_mtime_ns") == queue_mtime(layout):
+        return found
+    data = current(layout, now)
+    assert data is not None
+    made: dict[str, Any] = decode(data)
+    return made
