@@ -36,7 +36,7 @@ _KINDS = (
 
 
 def read_plain_file(
-    path: str, limit: int, *, links: int = 1, error: type[InputError] = JobError
+    path: str, limit: int, *, links: int | None = 1, error: type[InputError] = JobError
 ) -> tuple[bytes, os.stat_result]:
     """The content of a plain file of at most `limit` bytes, and what `fstat` said when it was opened."""
     fd, status = open_plain_file(path, limit, links=links, error=error)
@@ -56,11 +56,14 @@ def read_plain_file(
 
 
 def open_plain_file(
-    path: str, limit: int, *, links: int = 1, error: type[InputError] = JobError
+    path: str, limit: int, *, links: int | None = 1, error: type[InputError] = JobError
 ) -> tuple[int, os.stat_result]:
-    """A descriptor of a plain file with at most `links` names and `limit` bytes, and its status. Follows no link."""
+    """A descriptor of a plain file with at most `links` names and `limit` bytes, and its status.
+
+    With `links=None` the file is the user's own: it may have other names, and its name may be a symbolic link.
+    """
     try:
-        fd = os.open(path, _FLAGS)
+        fd = os.open(path, _FLAGS if links is not None else _FLAGS & ~os.O_NOFOLLOW)
     except OSError as failure:
         raise _not_opened(path, failure, error) from failure
     try:
@@ -72,11 +75,11 @@ def open_plain_file(
     return fd, status
 
 
-def _check(path: str, status: os.stat_result, limit: int, links: int, error: type[InputError]) -> None:
+def _check(path: str, status: os.stat_result, limit: int, links: int | None, error: type[InputError]) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in _KINDS if test(status.st_mode)), "something else")
         raise error(f"is {kind}, not a plain file", file=path, code="not_a_plain_file")
-    if status.st_nlink > links:
+    if links is not None and status.st_nlink > links:
         raise error(
             "is a hard link: the file has other names, and could be somebody else's",
             file=path,

@@ -7,6 +7,7 @@ module level, and pydantic's pattern engine only when a parameter has a pattern.
 from __future__ import annotations
 
 from hybrid_engine.errors import JobError
+from hybrid_engine.model.jsontext import decode
 from hybrid_engine.model.nearest import did_you_mean
 
 TYPE_CHECKING = False
@@ -164,15 +165,8 @@ def _number(text: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    import json
-
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is not JSON")
-
     try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
+        return decode(text)
     except ValueError as error:
         raise ValueError(f"must be JSON, and is not: {error}") from None
 
