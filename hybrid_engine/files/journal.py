@@ -67,7 +67,7 @@ def encode(first: int, at: Stamp, events: Sequence[Event]) -> bytes:
 
 def _decode(line: bytes) -> dict[str, object] | None:
     """The record of a line, or None when its checksum does not hold."""
-    if len(line) <= _CRC_LENGTH or not line.startswith(b"{") or line[-_CRC_LENGTH : -10] != b',"crc":"':
+    if len(line) <= _CRC_LENGTH or not line.startswith(b"{") or line[-_CRC_LENGTH:-10] != b',"crc":"':
         return None
     body = line[:-_CRC_LENGTH] + b"}"
     try:
@@ -134,13 +134,14 @@ class Journal:
     `size` is the length of what is written and sound. `append` writes; nothing is durable before `sync`.
     """
 
-    __slots__ = ("fd", "n", "path", "size")
+    __slots__ = ("_untidy", "fd", "n", "path", "size")
 
     def __init__(self, path: str, n: int = 0, size: int = 0) -> None:
         self.path = path
         self.n = n
         self.size = size
         self.fd = -1
+        self._untidy = False
 
     def open(self) -> int:
         """The descriptor, opened when it is not."""
@@ -152,11 +153,15 @@ class Journal:
         """Write the lines of `events`. On an error what was written of them is cut off again, and OSError raised."""
         data = encode(self.n + 1, at, events)
         fd = self.open()
+        if self._untidy:  # never append behind garbage (F5)
+            os.ftruncate(fd, self.size)
+        self._untidy = True
         try:
             atomic.write_all(fd, data)
         except OSError:
             os.ftruncate(fd, self.size)
             raise
+        self._untidy = False
         self.size += len(data)
         self.n += len(events)
 

@@ -17,9 +17,7 @@ FORMAT = 1
 class Layout:
     """The paths of one home. All are absolute; `workflows_dir` and `queue_state_file` may lie outside of the home."""
 
-    def __init__(
-        self, home: str, workflows_dir: str = "workflows", queue_state_file: str = "queue-state.json"
-    ) -> None:
+    def __init__(self, home: str, workflows_dir: str = "workflows", queue_state_file: str = "queue-state.json") -> None:
         self.home = os.path.abspath(home)
         self.workflows = os.path.join(self.home, workflows_dir)
         self.queue_state = os.path.join(self.home, queue_state_file)

@@ -23,7 +23,7 @@ def name_of(job: Job) -> str:
 
 
 def lay(layout: Layout, job: Job) -> str:
-    """Make the workflow's folder with `job.json` and `template.json`; returns the path of `job.json`, not yet synced.
+    """Make the workflow's folder with a synced `job.json`, and `template.json`; returns the path of `job.json`.
 
     May be called again after a crash: what is there is made again. The frozen template must exist already.
     """
@@ -32,7 +32,7 @@ def lay(layout: Layout, job: Job) -> str:
     data = (encode(job.as_record()) + "\n").encode("utf-8", "backslashreplace")
     if not atomic.make_folder(folder):
         atomic.unlink_quietly(path)
-    atomic.write_new(path, data, durable=False)
+    atomic.write_new(path, data)
     link_template(layout, job)
     return path
 
@@ -57,16 +57,18 @@ def announce(layout: Layout, job: Job) -> str:
 
 def accept_now(layout: Layout, job: Job) -> str:
     """All four steps for one job, by a process that holds the lock; returns the queue name."""
-    path = lay(layout, job)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        atomic.sync(fd)
-    finally:
-        os.close(fd)
-    name = announce(layout, job)
+    lay(layout, job)
+    announce_all(layout, [job])
+    return name_of(job)
+
+
+def announce_all(layout: Layout, jobs: list[Job]) -> None:
+    """The third and fourth step for a batch."""
+    for job in jobs:
+        announce(layout, job)
+    # COMMIT: accepted – the jobs exist from here on; their folders' names may still be made again from the queue
     atomic.sync_folder(layout.queue)
     atomic.sync_folder(layout.workflows)
-    return name
 
 
 def read_job(path: str) -> Job:

@@ -197,7 +197,9 @@ _FIELDS: dict[type[Event], tuple[tuple[str, Any], ...]] = {
 def as_record(event: Event) -> dict[str, Json]:
     """The fields of `event` as they stand in the journal: those at their default are left out."""
     return {
-        name: value for name, default in _FIELDS[type(event)] if (value := getattr(event, name)) != default or default is MISSING
+        name: value
+        for name, default in _FIELDS[type(event)]
+        if (value := getattr(event, name)) != default or default is MISSING
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from hybrid_engine.model.events import Event
 from hybrid_engine.model.job import Job
@@ -28,17 +28,36 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
-class History(Protocol):
+class History(NamedTuple):
     """A journal as it was found: its entries (n, at, event) and how it can be written on."""
 
-    entries: list[tuple[int, Stamp, Event]]
+    entries: Sequence[tuple[int, Stamp, Event]]
     journal: Journal
+
+
+class Unfinished(NamedTuple):
+    """A job that was found in the queue at a start. `hint` is what an earlier view said of it, if any."""
+
+    name: str
+    workflow: str
+    has_journal: bool
+    hint: dict[str, Any] | None
 
 
 class Store(Protocol):
     """Jobs, templates and journals of one home."""
 
-    def job(self, workflow: str) -> Job: ...
+    def unfinished(self) -> Iterator[Unfinished]:
+        """All that lies in the queue, in order. What cannot be a job is put aside on the way."""
+
+    def restore(self, found: Unfinished) -> Job:
+        """The job of a queue file; its folder is made from it when a crash came between the two.
+
+        Raises JobError when the file cannot be a job.
+        """
+
+    def job(self, workflow: str, name: str | None = None) -> Job:
+        """`name` is that in the queue: what is missing of the workflow's folder is made again from that file."""
 
     def template(self, version: str) -> Template: ...
 
@@ -54,20 +73,17 @@ class Store(Protocol):
     def sync_workflow(self, workflow: str) -> None:
         """Make the names in the workflow's folder durable: once, after the journal's first sync."""
 
-    def write_view(self, workflow: str, data: bytes) -> None:
-        """Replace `state.json`. Any thread."""
+    def requeue(self, job: Job) -> str:
+        """Give a workflow that goes on again its durable place in the queue; returns its name there."""
 
-    def requeue(self, job: Job) -> None:
-        """Give a workflow that goes on again its durable place in the queue."""
-
-    def finish(self, job: Job, view: bytes) -> None:
+    def finish(self, job: Job, name: str, view: bytes) -> None:
         """The last view, durable; then the job leaves the queue. Any thread."""
 
     def drop_signal(self, workflow: str, name: str) -> None:
         """The signal has been committed; it need not be seen again."""
 
-    def quarantine(self, workflow: str, reason: str) -> None:
-        """Put the workflow aside with its reason, untouched."""
+    def quarantine(self, workflow: str, reason: str, name: str) -> None:
+        """Put the workflow, and its file in the queue, aside with the reason, untouched."""
 
 
 class Syncer(Protocol):
@@ -79,10 +95,3 @@ class Syncer(Protocol):
     @property
     def idle(self) -> bool:
         """Nothing is under way: a single piece of work may as well be done in place."""
-
-
-class Index(Protocol):
-    """The searchable view of all workflows. Late at worst."""
-
-    def put(self, workflow: str, record: dict[str, Any]) -> None:
-        """`record` is that of `state.json`."""

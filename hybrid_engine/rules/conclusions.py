@@ -29,9 +29,7 @@ def _after_failure(state: WorkflowState, step: StepState, definition: Step, outc
     error: dict[str, Json] = outcome.error or {"kind": outcome.kind, "message": f"the attempt ended as {outcome.kind}"}
     lost = outcome.kind == "lost"
     tries = outcome.number - step.reopened_at_attempt
-    if not may_try_again(
-        definition.retry, attempts=tries, lost=step.lost, was_lost=lost, exit_code=outcome.exit_code
-    ):
+    if not may_try_again(definition.retry, attempts=tries, lost=step.lost, was_lost=lost, exit_code=outcome.exit_code):
         return e.StepFailed(outcome.step, outcome.number, error, outcome.exit_code)
     delay: timedelta = LOST_DELAY
     if not lost:

@@ -11,7 +11,6 @@ from zlib import crc32
 
 from hybrid_engine.model.template import Retry
 
-
 LOST_DELAY = timedelta(0)
 _LONGEST = timedelta(days=365)
 

@@ -1,0 +1,181 @@
+"""The roof beam: the only place that chooses adapters and joins rooms. Read it to see what the daemon is made of."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from loguru import logger
+
+from hybrid_engine import __version__, logs
+from hybrid_engine.daemon.intake import Intake
+from hybrid_engine.daemon.keeper import Keeper
+from hybrid_engine.daemon.reactor import EpollReactor
+from hybrid_engine.daemon.supervisor import Supervisor
+from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.recovery import Recovery
+from hybrid_engine.execution import processes
+from hybrid_engine.execution.local import LocalExecutor
+from hybrid_engine.files import atomic
+from hybrid_engine.files.home import open_home
+from hybrid_engine.files.inbox import FileInbox
+from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.lock import EngineLock
+from hybrid_engine.files.records import Records
+from hybrid_engine.files.store import FileStore
+from hybrid_engine.files.syncer import SyncPool
+from hybrid_engine.files.templates import TemplateStore
+from hybrid_engine.files.viewstore import FileAcceptor, FileViews
+from hybrid_engine.files.watcher import InboxWatcher
+from hybrid_engine.model.job import Job
+from hybrid_engine.model.stamps import stamp
+from hybrid_engine.model.state import WorkflowState
+from hybrid_engine.settings import Settings
+from hybrid_engine.sql.rows import row_of, row_of_job
+from hybrid_engine.sql.writer import IndexWriter
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds a thread may keep the interpreter: the sync threads need it for microseconds, and often."""
+
+
+class Indexed:
+    """The index's writer, as the keeper speaks to it."""
+
+    def __init__(self, writer: IndexWriter) -> None:
+        self._writer = writer
+
+    def put_state(self, state: WorkflowState) -> None:
+        self._writer.put(state.id, row_of(state))
+
+    def put_job(self, job: Job) -> None:
+        self._writer.put(job.id, row_of_job(job))
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[[], None] | None = None) -> None:
+    """Be the engine of this home until told to stop. Raises HomeError, LockHeldError before anything is touched.
+
+    `ready` is called once the home is recovered and jobs are taken.
+    """
+    layout = settings.layout
+    warnings = open_home(layout)
+    about = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "started_at": stamp(now()),
+        "version": __version__,
+    }
+    lock = EngineLock(layout)
+    lock.acquire(about)
+    try:
+        os.chdir(layout.home)
+        logs.configure(
+            settings.log_level, layout.daemon_log, max_bytes=settings.log_file_size, keep=settings.log_file_keep
+        )
+        for warning in warnings:
+            logger.warning(warning)
+        logger.info("engine {} of {} starts, pid {}", __version__, layout.home, os.getpid())
+        _serve(settings, layout, about, until_idle, ready)
+        logger.info("engine ends")
+    finally:
+        lock.describe({})
+        lock.release()
+
+
+def _serve(
+    settings: Settings,
+    layout: Layout,
+    about: dict[str, Any],
+    until_idle: bool,
+    ready: Callable[[], None] | None,
+) -> None:
+    prepare_process()
+    reactor = EpollReactor(_report)
+    syncer = SyncPool(reactor, settings.sync_threads)
+    templates = TemplateStore(layout)
+    store = FileStore(layout, templates)
+    executor = LocalExecutor(reactor, layout, settings.worker_idle)
+    keeper_box: list[Keeper] = []
+    writer = IndexWriter(
+        layout.index,
+        Records(layout),
+        lambda text: reactor.post(lambda: keeper_box[0].problem("index", text)),
+    )
+    views = FileViews(layout)
+    keeper = Keeper(views, Indexed(writer), syncer, reactor, now, about, lambda: _probe(layout))
+    keeper_box.append(keeper)
+    driver = Driver(
+        store, syncer, executor, reactor, keeper, now, slots=settings.max_parallel_nodes, grace=settings.grace
+    )
+    recovery = Recovery(store, driver, lambda workflow, why: keeper.problem(f"quarantine {workflow}", why))
+    keeper.driver, keeper.reopener, keeper.running = driver, recovery.reopen, lambda: executor.running
+    intake = Intake(
+        FileInbox(layout, templates),
+        FileAcceptor(layout),
+        driver,
+        syncer,
+        reactor,
+        now,
+        settle=settings.settle,
+        reject_after=settings.reject_after,
+        queued=keeper.queued,
+    )
+    supervisor = Supervisor(
+        reactor,
+        driver,
+        intake,
+        keeper,
+        recovery,
+        lambda wake: InboxWatcher(layout.inbox, wake),
+        rescan=settings.rescan,
+        until_idle=until_idle,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    if ready is not None:
+        reactor.post(ready)
+    try:
+        supervisor.run()
+    finally:
+        executor.close()
+        syncer.close()
+        keeper.write_queue(driver, engine=False)
+        syncer.close()
+        writer.close()
+        reactor.close()
+
+
+def prepare_process() -> None:
+    """What the engine's process is, whoever started it."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent when somebody opens a file whose lease we are asking for
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if hasattr(signal, "SIGXFSZ"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over the limit is an error of that write, not our end
+    os.umask(0o077)
+    processes.become_subreaper()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _report(error: BaseException) -> None:
+    """A callback of the reactor raised: it is a bug, or the machine in trouble; the loop goes on."""
+    logger.opt(exception=error).error("a part of the daemon failed and goes on: {}: {}", type(error).__name__, error)
+
+
+def _probe(layout: Layout) -> None:
+    """Does the disk take what it is given? Writes and syncs a page."""
+    path = os.path.join(layout.tmp, "probe")
+    atomic.write_new(path, b"\0" * 65536)
+    atomic.unlink_quietly(path)

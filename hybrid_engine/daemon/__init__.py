@@ -1,0 +1,1 @@
+"""The daemon: small loops, each with one reason to wake, on one reactor."""

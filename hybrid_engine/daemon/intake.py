@@ -1,0 +1,396 @@
+"""The intake: what lies in the inbox becomes accepted jobs. Wakes when something is dropped, and every few seconds.
+
+A file goes through: look → complete? → read → accept (durably) → leave the inbox. It may be read twice (after a crash,
+or when it was not complete yet): ids are made so that the second reading finds the first one's jobs. Reading is cut
+into slices, so that ten thousand dropped files do not keep running steps waiting.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from loguru import logger
+
+from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.run import Entry, Signal
+from hybrid_engine.errors import InputError, JobError
+from hybrid_engine.model.job import Job
+from hybrid_engine.model.stamps import stamp
+from hybrid_engine.ports.intake import Acceptor, Found, Inbox, Parsed
+from hybrid_engine.ports.reactor import Reactor
+from hybrid_engine.ports.storage import Syncer
+
+SLICE_SECONDS = 0.01
+"""So long the intake reads before it lets others have a turn."""
+BATCH = 256
+"""So many jobs are made durable together."""
+LANES = 4
+"""Into so many pieces a batch is cut for the sync threads."""
+DROPS_REMEMBERED = 10_000
+"""Of so many unfinished drops name and content are remembered, to tell a second drop of the same."""
+VERBS = ("cancel", "pause", "resume", "retry")
+
+
+class Intake:
+    """`settle` and `reject_after` are seconds: how long a file that looked incomplete must be unchanged to be taken, or
+    refused."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        acceptor: Acceptor,
+        driver: Driver,
+        syncer: Syncer,
+        reactor: Reactor,
+        clock: Callable[[], datetime],
+        *,
+        settle: float,
+        reject_after: float,
+        queued: Callable[[Job], None],
+    ) -> None:
+        self._inbox = inbox
+        self._acceptor = acceptor
+        self._driver = driver
+        self._syncer = syncer
+        self._reactor = reactor
+        self._clock = clock
+        self._settle = settle
+        self._reject_after = reject_after
+        self._queued = queued
+        self._files: deque[Found] = deque()
+        self._at_work: set[str] = set()
+        self._reading: Reading | None = None
+        self._watched: dict[str, tuple[tuple[int, int, int], float]] = {}
+        self._accepting: set[str] = set()
+        self._drops: dict[str, tuple[int, str]] = {}
+        self._slice_posted = False
+        self._look_again = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing in the inbox is being looked at or waited for."""
+        return not (self._files or self._at_work or self._reading or self._watched or self._accepting)
+
+    def look(self) -> None:
+        """Look into the inbox. Cheap to call too often."""
+        try:
+            found, bells = self._inbox.scan()
+        except OSError as error:
+            logger.error("the inbox cannot be read: {}", error.strerror)
+            return
+        for workflow in bells:
+            self._answer(workflow)
+        present = {item.name for item in found}
+        for name in self._watched.keys() - present:
+            del self._watched[name]
+        for item in found:
+            if item.name not in self._at_work:
+                self._at_work.add(item.name)
+                self._files.append(item)
+        self._go_on()
+
+    # --- signals
+
+    def _answer(self, workflow: str) -> None:
+        """A bell was rung: hand on what lies in the workflow's `signals/`."""
+        self.read_signals(workflow)
+        self._inbox.answer_bell(workflow)
+
+    def read_signals(self, workflow: str) -> None:
+        for name, verb, content in self._inbox.signals(workflow):
+            if verb not in VERBS:
+                logger.bind(workflow=workflow).warning("signal {!r} is unknown; there are {}", name, ", ".join(VERBS))
+            by, reason = content.get("by"), content.get("reason")
+            self._driver.signal(workflow, Signal(verb, name, _text(by), _text(reason)))
+
+    def read_lost_signals(self) -> None:
+        """Signals that were dropped by hand, without a bell."""
+        for workflow in self._driver.runs:
+            if self._inbox.has_signals(workflow):
+                self._reactor.post(lambda workflow=workflow: self.read_signals(workflow))  # type: ignore[misc]
+
+    # --- reading
+
+    def _go_on(self) -> None:
+        if not self._slice_posted and (self._files or self._reading):
+            self._slice_posted = True
+            self._reactor.post(self._slice)
+
+    def _slice(self) -> None:
+        self._slice_posted = False
+        end = self._reactor.monotonic() + SLICE_SECONDS
+        batch: list[tuple[Reading, Job]] = []
+        while self._reactor.monotonic() < end and len(batch) < BATCH and not self._accepting:
+            if self._reading is None and not self._open_next():
+                break
+            reading = self._reading
+            if reading is not None and not self._read_one(reading, batch):
+                self._reading = None
+        if batch:
+            self._accept(batch)
+        elif not self._accepting:
+            self._go_on()
+
+    def _open_next(self) -> bool:
+        """Begin the next file that is ready to be read; False when there is none."""
+        while self._files:
+            found = self._files.popleft()
+            if self._is_ready(found):
+                self._reading = Reading(found, self._inbox.read(found, stamp(self._clock())))
+                return True
+        return False
+
+    def _is_ready(self, found: Found) -> bool:
+        """May this file be read now? One that is being written, or was seen incomplete, must first come to rest."""
+        mark = (found.size, found.mtime_ns, found.inode)
+        writer = self._inbox.has_writer(found.name)
+        watched = self._watched.get(found.name)
+        if writer is False and watched is None:
+            return True
+        now = self._reactor.monotonic()
+        if watched is None or watched[0] != mark or writer:
+            watched = self._watched[found.name] = (mark, now)
+        if not writer and now - watched[1] >= self._settle:
+            return True
+        self._later(found)
+        return False
+
+    def _later(self, found: Found) -> None:
+        """Look at this file again when it has had time to change."""
+        self._at_work.discard(found.name)
+        if not self._look_again:
+            self._look_again = True
+            self._reactor.call_later(self._settle / 2, self._look_later)
+
+    def _look_later(self) -> None:
+        self._look_again = False
+        self.look()
+
+    def _read_one(self, reading: Reading, batch: list[tuple[Reading, Job]]) -> bool:
+        """Take one job of the file; False when there are no more, or the file must wait."""
+        try:
+            parsed = next(reading.jobs, None)
+        except InputError as error:
+            return self._whole_file_is_bad(reading, error)
+        except OSError as error:
+            logger.warning("{} cannot be read now: {}", reading.found.name, error.strerror)
+            reading.close()
+            self._later(reading.found)
+            return False
+        if parsed is None:
+            reading.is_read = True
+            self._settle_accounts(reading)
+            return False
+        if parsed.error is not None:
+            if not reading.accepted and self._may_still_change(reading.found):
+                reading.close()
+                return False
+            reading.bad.append(parsed)
+        elif parsed.job is not None:
+            if parsed.line is not None and not parsed.has_id and self._must_settle(reading.found):
+                reading.close()
+                return False
+            self._take(reading, parsed, batch)
+        return True
+
+    def _must_settle(self, found: Found) -> bool:
+        """A stranger's file of many lines may be written by many appends, with nobody at it in between."""
+        if found.name in self._watched:
+            return False
+        self._watched[found.name] = ((found.size, found.mtime_ns, found.inode), self._reactor.monotonic())
+        self._later(found)
+        return True
+
+    def _may_still_change(self, found: Found) -> bool:
+        """A bad file is given time to become a good one."""
+        mark, now = (found.size, found.mtime_ns, found.inode), self._reactor.monotonic()
+        watched = self._watched.get(found.name)
+        if watched is None or watched[0] != mark:
+            watched = self._watched[found.name] = (mark, now)
+        if now - watched[1] >= self._reject_after:
+            return False
+        self._later(found)
+        return True
+
+    def _whole_file_is_bad(self, reading: Reading, error: InputError) -> bool:
+        reading.close()
+        if error.code == "vanished":
+            self._forget(reading.found)
+        elif not self._may_still_change(reading.found):
+            self._reject(reading, error, None)
+        return False
+
+    # --- accepting
+
+    def _take(self, reading: Reading, parsed: Parsed, batch: list[tuple[Reading, Job]]) -> None:
+        job = parsed.job
+        assert job is not None
+        if job.id in self._driver.backlog or job.id in self._accepting or self._inbox.is_done(job.id):
+            if not reading.found.name.startswith(job.id):
+                logger.bind(workflow=job.id).info("{} asks for a workflow that is known already", reading.found.name)
+            return
+        if parsed.line is None and not parsed.has_id and (first := self._dropped_before(reading.found.name, parsed)):
+            error = JobError(
+                f"the same file was dropped before and is not finished yet: it is workflow {first}",
+                file=reading.found.name,
+                code="duplicate",
+                hint="drop it again when that one has finished, or under another name",
+            )
+            reading.bad.append(Parsed(None, None, error, parsed.data))
+            return
+        if parsed.line is None and not parsed.has_id:
+            self._remember_drop(reading.found.name, parsed, job.id)
+        reading.accepted += 1
+        reading.under_way += 1
+        self._accepting.add(job.id)
+        batch.append((reading, job))
+
+    def _dropped_before(self, name: str, parsed: Parsed) -> str | None:
+        """The unfinished workflow of an earlier drop with this name and content."""
+        content, first = self._drops.get(name, (0, ""))
+        if first and first not in self._driver.backlog and first not in self._accepting:
+            del self._drops[name]
+            return None
+        return first if first and content == hash(parsed.data) else None
+
+    def _remember_drop(self, name: str, parsed: Parsed, workflow: str) -> None:
+        if len(self._drops) >= DROPS_REMEMBERED:
+            known = self._driver.backlog
+            self._drops = {key: value for key, value in self._drops.items() if value[1] in known}
+        if len(self._drops) < DROPS_REMEMBERED:
+            self._drops[name] = (hash(parsed.data), workflow)
+
+    def _accept(self, batch: list[tuple[Reading, Job]]) -> None:
+        """Make the batch durable, then hand its jobs to the driver. A single job on a quiet engine is done in place."""
+        jobs = [job for _, job in batch]
+        if len(jobs) == 1 and self._syncer.idle:
+            try:
+                self._acceptor.lay(jobs)
+                self._acceptor.announce(jobs)
+            except OSError as error:
+                self._not_accepted(batch, error)
+                return
+            self._accepted(batch)
+            return
+        lanes = [lane for number in range(LANES) if (lane := jobs[number::LANES])]
+        waiting = {"lanes": len(lanes)}
+        failed: list[BaseException] = []
+
+        def laid(error: BaseException | None) -> None:
+            waiting["lanes"] -= 1
+            if error is not None:
+                failed.append(error)
+            if waiting["lanes"]:
+                return
+            if failed:
+                self._not_accepted(batch, failed[0])
+            else:
+                self._syncer.submit(lambda: self._acceptor.announce(jobs), announced)
+
+        def announced(error: BaseException | None) -> None:
+            if error is not None:
+                self._not_accepted(batch, error)
+            else:
+                self._accepted(batch)
+
+        for lane in lanes:
+            self._syncer.submit(lambda lane=lane: self._acceptor.lay(lane), laid)  # type: ignore[misc]
+
+    def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
+        for reading, job in batch:
+            self._accepting.discard(job.id)
+            reading.under_way -= 1
+            self._driver.admit(Entry.of(job))
+            self._queued(job)
+            logger.bind(workflow=job.id).debug("accepted {} from {}", job.template, reading.found.name)
+        for reading in {id(reading): reading for reading, _ in batch}.values():
+            self._settle_accounts(reading)
+        self._go_on()
+
+    def _not_accepted(self, batch: list[tuple[Reading, Job]], error: BaseException) -> None:
+        """The disk is in trouble. The files stay where they are and are read again later."""
+        logger.error("jobs cannot be accepted now, and stay in the inbox: {}", error)
+        for reading, job in batch:
+            self._accepting.discard(job.id)
+            reading.under_way -= 1
+            reading.failed = True
+        for reading in {id(reading): reading for reading, _ in batch}.values():
+            self._settle_accounts(reading)
+        self._reactor.call_later(1.0, self.look)
+
+    def _settle_accounts(self, reading: Reading) -> None:
+        """When all of a file is read and durable, it leaves the inbox; what was bad in it goes to `rejected/`."""
+        if reading.failed and not reading.is_read:
+            reading.close()
+            if self._reading is reading:
+                self._reading = None
+            reading.is_read = True
+        if not reading.is_read or reading.under_way or reading.is_settled:
+            return
+        reading.is_settled = True
+        if reading.failed:
+            self._at_work.discard(reading.found.name)
+            return
+        if reading.bad:
+            whole = reading.bad[0].line is None
+            self._reject(reading, _summary(reading), None if whole else reading.bad)
+            if whole:
+                return
+        try:
+            if not self._inbox.remove(reading.found):
+                logger.info("{} has changed while it was read; it is read again", reading.found.name)
+        except OSError as error:
+            logger.error("{} is accepted but cannot be removed: {}", reading.found.name, error.strerror)
+        self._forget(reading.found)
+
+    def _reject(self, reading: Reading, error: InputError, lines: list[Parsed] | None) -> None:
+        name = reading.found.name
+        try:
+            put = self._inbox.reject(reading.found, error, stamp(self._clock()), lines)
+        except OSError as failure:
+            logger.error("{} cannot be put aside now: {}", name, failure.strerror)
+            self._at_work.discard(name)
+            self._reactor.call_later(1.0, self.look)
+            return
+        logger.warning("rejected {} (see inbox/rejected/{}.reason.json): {}", name, put, error)
+        if lines is None:
+            self._forget(reading.found)
+
+    def _forget(self, found: Found) -> None:
+        self._at_work.discard(found.name)
+        self._watched.pop(found.name, None)
+
+
+class Reading:
+    """A file that is being read: how many of its jobs are on their way, and which of its lines were bad."""
+
+    __slots__ = ("accepted", "bad", "failed", "found", "is_read", "is_settled", "jobs", "under_way")
+
+    def __init__(self, found: Found, jobs: Iterator[Parsed]) -> None:
+        self.found = found
+        self.jobs = jobs
+        self.bad: list[Parsed] = []
+        self.accepted = 0
+        self.under_way = 0
+        self.is_read = False
+        self.is_settled = False
+        self.failed = False
+
+    def close(self) -> None:
+        close = getattr(self.jobs, "close", None)
+        if close is not None:
+            close()
+
+
+def _summary(reading: Reading) -> InputError:
+    first = reading.bad[0].error or JobError("bad", file=reading.found.name)
+    if len(reading.bad) > 1 or reading.bad[0].line is not None:
+        text = f"{len(reading.bad)} of its lines cannot be accepted; the others were"
+        return JobError(text, file=reading.found.name, code="bad_lines", hint=f"the first: {first}")
+    return first
+
+
+def _text(value: object) -> str | None:
+    return str(value)[:500] if isinstance(value, str) and value else None

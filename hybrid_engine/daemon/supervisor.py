@@ -1,0 +1,140 @@
+"""The supervisor: starts the parts, keeps them going, and ends them in order.
+
+A part that fails is reported and started again after a moment; only the loss of the lock or of the home ends the
+daemon. Stopping leaves running steps to run: the next engine takes them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from loguru import logger
+
+from hybrid_engine.daemon.intake import Intake
+from hybrid_engine.daemon.keeper import Keeper
+from hybrid_engine.daemon.reactor import EpollReactor
+from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.recovery import Recovery
+
+SETTLE_ROUNDS = 0.02
+"""Seconds between looks at whether all is done."""
+STOP_PATIENCE = 10.0
+"""Seconds to wait for commits that are under way when told to stop."""
+
+
+class Watching(Protocol):
+    """A watcher of the inbox."""
+
+    @property
+    def is_alive(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Supervisor:
+    """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given."""
+
+    def __init__(
+        self,
+        reactor: EpollReactor,
+        driver: Driver,
+        intake: Intake,
+        keeper: Keeper,
+        recovery: Recovery,
+        watcher: Callable[[Callable[[], None]], Watching],
+        *,
+        rescan: float,
+        until_idle: bool,
+    ) -> None:
+        self._reactor = reactor
+        self._driver = driver
+        self._intake = intake
+        self._keeper = keeper
+        self._recovery = recovery
+        self._make_watcher = watcher
+        self._watcher: Watching | None = None
+        self._rescan = rescan
+        self._until_idle = until_idle
+        self._wake_posted = False
+        self._stopping = False
+
+    def run(self) -> None:
+        """Until told to stop, or, with `until_idle`, until nothing is left to do."""
+        report = self._recovery.run()
+        logger.info(
+            "{} queued, {} under way, {} just finished, {} put aside",
+            report.queued, report.under_way, report.finished, len(report.put_aside),
+        )  # fmt: skip
+        for workflow in list(self._driver.runs):
+            self._intake.read_signals(workflow)
+        self._reactor.after_round = self._driver.pulse
+        self._keep_watching()
+        self._keeper.write_queue(self._driver)
+        if self._until_idle:
+            self._reactor.call_later(0.0, self._end_when_idle)
+        self._reactor.run()
+
+    def stop(self) -> None:
+        """Start nothing new, commit what is under way, then end the loop. Safe to call from a signal handler."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.post(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        self._driver.accepting_work = False
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._stop_when_settled(self._reactor.monotonic() + STOP_PATIENCE)
+
+    def _stop_when_settled(self, deadline: float) -> None:
+        if self._driver.is_settled or self._reactor.monotonic() > deadline:
+            self._reactor.stop()
+        else:
+            self._reactor.call_later(SETTLE_ROUNDS, lambda: self._stop_when_settled(deadline))
+
+    # --- looking
+
+    def _keep_watching(self) -> None:
+        """Every few seconds: is the watcher well, and is there something that it missed?"""
+        if self._stopping:
+            return
+        self._reactor.call_later(self._rescan, self._keep_watching)
+        if self._watcher is None or not self._watcher.is_alive:
+            self._start_watcher()
+        self._intake.look()
+        self._intake.read_lost_signals()
+
+    def _start_watcher(self) -> None:
+        if self._watcher is not None:
+            logger.warning("the inbox's watcher has died; a fresh one takes its place")
+            self._watcher.stop()
+        try:
+            self._watcher = self._make_watcher(self._woken)
+            self._watcher.start()
+            self._keeper.problem("watcher", None)
+        except OSError as error:
+            self._watcher = None
+            self._keeper.problem("watcher", f"drops are seen only every {self._rescan:g} s: {error}")
+
+    def _woken(self) -> None:
+        """From the watcher's thread. Many events make one look."""
+        if not self._wake_posted:
+            self._wake_posted = True
+            self._reactor.post(self._look)
+
+    def _look(self) -> None:
+        self._wake_posted = False
+        self._intake.look()
+
+    def _end_when_idle(self) -> None:
+        if self._stopping:
+            return
+        if self._intake.is_idle and self._driver.is_idle:
+            self._intake.look()  # the last look: what came in between is still done
+            if self._intake.is_idle and self._driver.is_idle:
+                self.stop()
+                return
+        self._reactor.call_later(SETTLE_ROUNDS, self._end_when_idle)

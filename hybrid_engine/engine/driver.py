@@ -1,0 +1,481 @@
+"""The driver: runs turns, hands out slots, commits, and performs what was decided once it is committed.
+
+Every change of a workflow goes through `pulse`: mail → turns → slots → commits. After a commit the effects of the
+turn are performed, slots it freed are given back, and the next mail is looked at. A slot is given back only when the
+end of its attempt is committed (or handed to the same workflow's next step in the same commit), so that a crash
+repeats at most as many attempts as there are slots.
+
+What does not live here: what mail means (turn), how a commit becomes durable (recorder), files (ports).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from hybrid_engine.engine import turn
+from hybrid_engine.engine.backlog import Backlog
+from hybrid_engine.engine.recorder import Recorder
+from hybrid_engine.engine.run import Begin, Entry, Granted, Mail, Progress, Run, Signal, Woken
+from hybrid_engine.engine.slots import START, Candidate, Pools, Slots
+from hybrid_engine.engine.watching import Watcher
+from hybrid_engine.errors import HybridError
+from hybrid_engine.model.attempt import Attempt, Outcome
+from hybrid_engine.model.effects import StopAttempt, WakeStep
+from hybrid_engine.model.stamps import moment, stamp
+from hybrid_engine.ports.execution import Executor
+from hybrid_engine.ports.reactor import Reactor
+from hybrid_engine.ports.storage import Store, Syncer
+from hybrid_engine.rules.decisions import Plan
+from hybrid_engine.rules.transitions import evolve
+
+LONGEST_TIMER = 30.0
+"""Seconds after which a wall-clock wait is looked at again: the wall clock may have been set meanwhile."""
+SUBMIT_AGAIN = 0.2
+FINISH_AGAIN = 1.0
+
+
+class Driver:
+    """One per engine. `clock` tells the wall-clock time; it is read once per pulse."""
+
+    def __init__(
+        self,
+        store: Store,
+        syncer: Syncer,
+        executor: Executor,
+        reactor: Reactor,
+        watcher: Watcher,
+        clock: Callable[[], datetime],
+        *,
+        slots: int,
+        grace: float,
+    ) -> None:
+        self.backlog = Backlog()
+        self.slots = Slots(slots)
+        self.pools = Pools()
+        self.runs: dict[str, Run] = {}
+        self.closing: set[str] = set()
+        self.accepting_work = True
+        self._store = store
+        self._syncer = syncer
+        self._executor = executor
+        self._reactor = reactor
+        self._watcher = watcher
+        self._clock = clock
+        self._grace = grace
+        self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
+        self._plans: dict[str, Plan] = {}
+        self._dirty: dict[str, Run] = {}
+        self._to_commit: dict[str, Run] = {}
+        self._committing = 0
+        self._pulsing = False
+        self._due_timer: object | None = None
+        executor.listen(self._outcome, self._progress)
+
+    @property
+    def is_settled(self) -> bool:
+        """No commit and no last view is under way."""
+        return self._committing == 0 and not self.closing and not self._to_commit
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing will happen by itself any more: all is finished, paused, or waits for a person."""
+        return self.is_settled and all(
+            entry.status == "paused" or (entry.waits_for or "").startswith("a person")
+            for entry in self.backlog.entries.values()
+        )
+
+    # --- ways in
+
+    def admit(self, entry: Entry) -> None:
+        """A job was accepted (durably). It starts when it is due and a slot is free."""
+        self.backlog.add(entry)
+        self._offer_start(entry)
+
+    def signal(self, workflow: str, signal: Signal) -> None:
+        """Somebody asks something of a workflow, finished or not."""
+        run = self.runs.get(workflow)
+        if run is None and workflow not in self.closing:
+            try:
+                run = self._open_for_signal(workflow, signal)
+            except HybridError as error:
+                self._watcher.stuck(workflow, error)
+                return
+            if run is None:
+                self._store.drop_signal(workflow, signal.name)
+                return
+        if run is not None:
+            self._deliver(run, signal)
+
+    def resume_run(self, run: Run) -> None:
+        """After a restart: a run that was found under way."""
+        self.runs[run.id] = run
+        self.backlog.add(run.entry)
+        pool = run.plan.template.concurrency
+        if pool is not None and run.state.started_at:
+            run.pool = pool.pool
+            self.pools.force(pool.pool, run.id)
+        for name, step in run.state.steps.items():
+            if step.status == "running":
+                self._take_over(run, name)
+        if run.state.status == "queued":
+            self._offer_start(run.entry)
+        self._show(run)
+        self._deliver(run, Begin())
+
+    def finish_again(self, run: Run) -> None:
+        """After a restart: the workflow has ended, but a crash came before it left the queue."""
+        self.runs[run.id] = run
+        self.backlog.add(run.entry)
+        self.close(run)
+
+    # --- the pulse
+
+    def pulse(self) -> None:
+        """Do all that can be done now. Called after every round of the reactor."""
+        if self._pulsing:
+            return
+        self._pulsing = True
+        try:
+            while self._dirty or self._to_commit or self._may_grant():
+                now = self._clock()
+                at = stamp(now)
+                self._take_turns(now, at)
+                self._grant(at)
+                self._commit()
+        finally:
+            self._pulsing = False
+
+    def _take_turns(self, now: datetime, at: str) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for run in dirty.values():
+            if run.committing or run.stuck:
+                continue  # its mail waits; `_committed` looks at it again
+            run.at = run.at if run.events else at
+            mailbox, run.mailbox = run.mailbox, []
+            try:
+                for mail in mailbox:
+                    self._handle(run, mail, now)
+            except HybridError as error:
+                self._broken(run, error)
+                continue
+            self._after_turn(run)
+
+    def _handle(self, run: Run, mail: Mail, now: datetime) -> None:
+        if isinstance(mail, Granted):
+            self._start_step(run, mail.step)
+        elif isinstance(mail, Begin):
+            turn.look_around(run)
+        else:
+            turn.handle(run, mail, now)
+
+    def _after_turn(self, run: Run) -> None:
+        for step in run.ready:
+            if step not in run.offered:
+                run.offered.add(step)
+                self.slots.offer(run.entry.name, run.id, step)
+        if run.events:
+            self._to_commit[run.id] = run
+        elif run.effects or run.signals:
+            self._perform(run)
+
+    # --- slots
+
+    def _may_grant(self) -> bool:
+        return self.accepting_work and self.slots.free > 0 and len(self.slots) > 0
+
+    def _grant(self, at: str) -> None:
+        while self.accepting_work and (candidate := self.slots.peek()):
+            run = self.runs.get(candidate[1])
+            handed_on = run is not None and run.freed > 0 and not run.committing and candidate[2] != START
+            if self.slots.free <= 0 and not handed_on:
+                return
+            self.slots.pop()
+            if candidate[2] == START:
+                self._start_workflow(candidate, at)
+            elif run is not None:
+                self._grant_step(run, candidate, at, handed_on=handed_on)
+
+    def _grant_step(self, run: Run, candidate: Candidate, at: str, *, handed_on: bool) -> None:
+        step = candidate[2]
+        run.offered.discard(step)
+        if run.stuck or not turn.may_start(run, step):
+            return
+        pool = run.plan.steps[step].concurrency
+        if pool is not None and not self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
+            self.pools.park(pool.pool, candidate)
+            run.offered.add(step)
+            self._show(run, f"pool {pool.pool}")
+            return
+        if handed_on:
+            run.freed -= 1
+        else:
+            self.slots.used += 1
+        if run.committing:
+            self._deliver(run, Granted(step))
+            return
+        if not run.events:
+            run.at = at
+        self._start_step(run, step)
+        self._after_turn(run)
+
+    def _start_step(self, run: Run, step: str) -> None:
+        """The step has a slot. When it cannot use it, it is given back with this turn's commit."""
+        if not turn.may_start(run, step) or not turn.start_step(run, Granted(step), self._grace):
+            run.freed += 1
+            self._leave_pool(run, step)
+
+    def _start_workflow(self, candidate: Candidate, at: str) -> None:
+        entry = self.backlog.get(candidate[1])
+        run = self.runs.get(candidate[1])
+        if entry is None or entry.status == "paused":
+            return
+        if run is not None and (run.committing or run.stuck or run.state.status != "queued"):
+            return  # `_committed` offers it again when it still is to be started
+        try:
+            run = run or self._open_new(entry, at)
+        except HybridError as error:
+            self._unusable(entry, error)
+            return
+        except OSError as error:
+            self._watcher.disk(error)
+            self._reactor.call_later(FINISH_AGAIN, lambda: self._offer_start(entry))
+            return
+        pool = run.plan.template.concurrency
+        if pool is not None and not self.pools.enter(pool.pool, pool.limit, run.id):
+            self.pools.park(pool.pool, candidate)
+            self.backlog.show(entry, "queued", f"pool {pool.pool}")
+            if not run.committing and run.is_new and len(run.events) == 1:
+                del self.runs[run.id]
+            return
+        run.pool = pool.pool if pool else None
+        if not run.events:
+            run.at = at
+        turn.begin(run)
+        self._after_turn(run)
+
+    def _leave_pool(self, run: Run, step: str) -> None:
+        pool = run.plan.steps[step].concurrency
+        if pool is not None:
+            self._unpark(self.pools.leave(pool.pool, f"{run.id}/{step}"))
+
+    def _unpark(self, candidate: Candidate | None) -> None:
+        if candidate is not None:
+            self.slots.offer(*candidate)
+
+    # --- commits
+
+    def _commit(self) -> None:
+        ready, self._to_commit = self._to_commit, {}
+        alone = len(ready) == 1 and self._committing == 0
+        for run in ready.values():
+            self._committing += 1
+            self._recorder.commit(run, alone=alone)
+
+    def _committed(self, run: Run) -> None:
+        """What the turn decided may be done now, and shown."""
+        self._committing -= 1
+        self.slots.used -= run.freed
+        run.freed = 0
+        self._perform(run)
+        if run.state.is_final:
+            self.close(run)
+            return
+        self._show(run)
+        self._watcher.changed(run)
+        if run.state.status == "queued":
+            self._offer_start(run.entry)
+        if run.mailbox:
+            self._dirty[run.id] = run
+
+    def _perform(self, run: Run) -> None:
+        effects, run.effects = run.effects, []
+        for effect in effects:
+            if isinstance(effect, Attempt):
+                self._submit(effect)
+            elif isinstance(effect, WakeStep):
+                self._wake_later(run, effect)
+            elif isinstance(effect, StopAttempt):
+                self._executor.cancel(turn.known_attempt(run, effect.step, self._grace).key)
+        signals, run.signals = run.signals, []
+        for name in signals:
+            self._store.drop_signal(run.id, name)
+        for step in run.ended:
+            self._leave_pool(run, step)
+        run.ended.clear()
+
+    def _submit(self, attempt: Attempt) -> None:
+        """Hand an attempt to the executor; when the machine is short of something, wait: the job is not at fault."""
+        try:
+            self._executor.submit(attempt)
+        except OSError as error:
+            self._watcher.short_of(error, attempt)
+            self._reactor.call_later(SUBMIT_AGAIN, lambda: self._submit_again(attempt))
+
+    def _submit_again(self, attempt: Attempt) -> None:
+        run = self.runs.get(attempt.workflow)
+        if run is None:
+            return
+        if run.state.cancel_requested_at:
+            self._outcome(Outcome(attempt.workflow, attempt.step, attempt.number, "cancelled"))
+            return
+        self._submit(attempt)
+
+    def _wake_later(self, run: Run, effect: WakeStep) -> None:
+        retry = run.plan.steps[effect.step].retry
+        most = retry.max_delay.total_seconds() if retry.max_delay else retry.delay.total_seconds() * 1e6
+        seconds = max(0.0, min((moment(effect.at) - self._clock()).total_seconds(), most))
+        if seconds <= 0:
+            self._deliver(run, Woken(effect.step))
+        else:
+            self._reactor.call_later(seconds, lambda: self._wake(run.id, effect.step))
+
+    def _wake(self, workflow: str, step: str) -> None:
+        run = self.runs.get(workflow)
+        if run is not None:
+            self._deliver(run, Woken(step))
+
+    # --- the end of a workflow
+
+    def close(self, run: Run) -> None:
+        """Last view, then out of the queue. The run leaves memory only when both are done."""
+        self.closing.add(run.id)
+        if run.viewing:  # an earlier view is being written: the last one must come after it
+            run.wants_close = True
+            return
+        view = self._watcher.last_view(run)
+        run.journal.close()
+
+        def done(error: BaseException | None) -> None:
+            if error is not None:
+                self._watcher.disk(error)
+                self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit(work, done))
+                return
+            self._closed(run)
+
+        def work() -> None:
+            self._store.finish(run.job, run.entry.name, view)
+
+        self._syncer.submit(work, done)
+
+    def _closed(self, run: Run) -> None:
+        self.closing.discard(run.id)
+        self.runs.pop(run.id, None)
+        self.backlog.remove(run.id)
+        if run.pool is not None:
+            self._unpark(self.pools.leave(run.pool, run.id))
+        self._watcher.finished(run)
+        for mail in run.mailbox:
+            if isinstance(mail, Signal):
+                self.signal(run.id, mail)
+
+    def _broken(self, run: Run, error: BaseException) -> None:
+        """A workflow that cannot go on (a bug, a damaged file) is put aside; the others must not notice."""
+        if run.committing:
+            self._committing -= 1
+        run.stuck = True
+        held = sum(step.status == "running" for step in run.state.steps.values())
+        self.slots.used -= min(held + run.freed, self.slots.used)
+        self.backlog.show(run.entry, run.state.status, f"a person: {error}")
+        self._watcher.stuck(run.id, error)
+
+    def _unusable(self, entry: Entry, error: HybridError) -> None:
+        self.backlog.show(entry, "queued", f"a person: {error}")
+        self._watcher.stuck(entry.id, error)
+
+    # --- opening
+
+    def plan(self, version: str) -> Plan:
+        """The plan of a frozen template; plans of the latest versions are kept."""
+        plan = self._plans.get(version)
+        if plan is None:
+            if len(self._plans) >= 256:
+                self._plans.pop(next(iter(self._plans)))
+            plan = self._plans[version] = Plan(self._store.template(version))
+        return plan
+
+    def _open_new(self, entry: Entry, at: str) -> Run:
+        """A run for a job whose journal begins now. Its first event waits to be committed with what comes next."""
+        job = self._store.job(entry.id, entry.name)
+        event = turn.created_event(job)
+        state = evolve(None, event, 1, at)
+        run = Run(job, entry, self.plan(job.version), state, self._store.new_journal(entry.id), is_new=True)
+        run.at = at
+        run.events.append(event)
+        self.runs[run.id] = run
+        return run
+
+    def _open_for_signal(self, workflow: str, signal: Signal) -> Run | None:
+        entry = self.backlog.get(workflow)
+        if entry is not None:
+            return self._open_new(entry, stamp(self._clock()))
+        if signal.verb != "retry":
+            return None
+        run = self._watcher.reopen(workflow)
+        if run is not None and run.state.status in ("failed", "cancelled"):
+            self.runs[workflow] = run
+            self.backlog.add(run.entry)
+            return run
+        return None
+
+    def _take_over(self, run: Run, name: str) -> None:
+        """A step was running when the engine went away."""
+        attempt = turn.known_attempt(run, name, self._grace)
+        self.slots.used += 1
+        pool = run.plan.steps[name].concurrency
+        if pool is not None:
+            self.pools.force(pool.pool, f"{run.id}/{name}")
+        if not self._executor.attach(attempt):
+            error = {"kind": "lost", "message": "the attempt ended with the engine or the machine; nobody saw how"}
+            self._deliver(run, Outcome(run.id, name, attempt.number, "lost", error=error))
+
+    # --- small
+
+    def _offer_start(self, entry: Entry) -> None:
+        if entry.id not in self.backlog:
+            return
+        if entry.due_at > stamp(self._clock()):
+            self.backlog.postpone(entry)
+            self.arm_due_timer()
+        else:
+            self.slots.offer(entry.name, entry.id)
+            self.backlog.show(entry, "queued", "a free slot")
+
+    def arm_due_timer(self) -> None:
+        """Wake up when the next postponed job is due, and look at the wall clock every half minute until then."""
+        due = self.backlog.next_due()
+        if due is None:
+            return
+        if self._due_timer is not None:
+            self._due_timer.cancel()  # type: ignore[attr-defined]
+        seconds = (moment(due) - self._clock()).total_seconds()
+        self._due_timer = self._reactor.call_later(max(0.0, min(seconds, LONGEST_TIMER)), self._check_due)
+
+    def _check_due(self) -> None:
+        self._due_timer = None
+        for entry in self.backlog.pop_due(stamp(self._clock())):
+            self._offer_start(entry)
+        self.arm_due_timer()
+
+    def _deliver(self, run: Run, mail: Mail) -> None:
+        run.mailbox.append(mail)
+        if not run.stuck and run.id not in self.closing:
+            self._dirty[run.id] = run
+
+    def _outcome(self, outcome: Outcome) -> None:
+        run = self.runs.get(outcome.workflow)
+        if run is not None:
+            self._deliver(run, outcome)
+
+    def _progress(self, workflow: str, step: str, number: int, percent: float, message: str | None) -> None:
+        run = self.runs.get(workflow)
+        if run is not None:
+            self._deliver(run, Progress(step, number, percent, message))
+
+    def _show(self, run: Run, waits_for: str | None = None) -> None:
+        """Keep the entry's line in the queue's view true."""
+        state = run.state
+        if waits_for is None and state.active == 0 and state.status != "paused":
+            retrying = min((s.retry_at for s in state.steps.values() if s.retry_at), default=None)
+            waits_for = f"retry at {retrying}" if retrying else "a free slot"
+        self.backlog.show(run.entry, state.status, waits_for)

@@ -1,0 +1,98 @@
+"""Recovery: what a start makes of what it finds. See the table in docs/internals.md.
+
+It reads, folds and decides; nothing here assumes how the last engine ended, and running it twice gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.run import Entry, Run
+from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError
+from hybrid_engine.model.job import Job
+from hybrid_engine.ports.storage import History, Store, Unfinished
+from hybrid_engine.rules.transitions import fold
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found."""
+
+    queued: int = 0
+    under_way: int = 0
+    finished: int = 0
+    put_aside: list[str] = field(default_factory=list)
+
+
+class Recovery:
+    """`said(workflow, reason)` hears of what was put aside."""
+
+    def __init__(self, store: Store, driver: Driver, said: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._driver = driver
+        self._said = said
+
+    def run(self) -> Report:
+        """Take up everything in the queue."""
+        report = Report()
+        for found in self._store.unfinished():
+            try:
+                self._take_up(found, report)
+            except (HybridError, RecursionError, UnicodeError) as error:
+                self._put_aside(found, str(error))
+                report.put_aside.append(found.workflow)
+        return report
+
+    def _take_up(self, found: Unfinished, report: Report) -> None:
+        history = self._store.history(found.workflow) if found.has_journal else None
+        if history is None:
+            self._driver.admit(_entry_of_hint(found) or Entry.of(self._store.restore(found)))
+            report.queued += 1
+            return
+        run = self.load(found.workflow, self._store.restore(found), history)
+        if run.state.is_final:
+            report.finished += 1
+            self._driver.finish_again(run)
+        else:
+            report.under_way += 1
+            self._driver.resume_run(run)
+
+    def load(self, workflow: str, job: Job, history: History) -> Run:
+        """The run of a journal: what its events add up to. Raises JournalError when they do not."""
+        try:
+            state = fold(history.entries)
+        except IllegalTransitionError as error:
+            raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
+        if state is None or state.id != workflow:
+            raise JournalError(f"the journal of {workflow} is that of another workflow")
+        return Run(job, Entry.of(job), self._driver.plan(state.version), state, history.journal, is_new=False)
+
+    def reopen(self, workflow: str) -> Run | None:
+        """A finished workflow that somebody wants to go on, with its place in the queue; None when it cannot."""
+        history = self._store.history(workflow)
+        if history is None:
+            return None
+        run = self.load(workflow, self._store.job(workflow), history)
+        if run.state.status in ("failed", "cancelled"):
+            self._store.requeue(run.job)
+        return run
+
+    def _put_aside(self, found: Unfinished, reason: str) -> None:
+        self._store.quarantine(found.workflow, reason, found.name)
+        self._said(found.workflow, reason)
+
+
+def _entry_of_hint(found: Unfinished) -> Entry | None:
+    """The entry of a job that has not started, from an earlier view: saves reading its file."""
+    hint = found.hint
+    if hint is None:
+        return None
+    try:
+        return Entry(
+            found.name, found.workflow, hint["template"], hint["priority"], hint["due_at"], hint["queued_at"],
+            hint["user"], hint["labels"],
+        )  # fmt: skip
+    except KeyError:
+        return None

@@ -1,0 +1,73 @@
+"""Slots and pools: who may run now. Order: priority, then due time, then arrival – the order of names in `queue/`.
+
+One heap of candidates: jobs not yet started and steps whose needs are met. A candidate whose pool is full is moved to
+that pool's own heap and returns when a place is free, so nothing is looked at twice. No I/O here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+
+START = ""
+"""The `step` of a candidate that is a job not yet started."""
+
+Candidate = tuple[str, str, str]
+"""(rank, workflow id, step address or START)"""
+
+
+class Slots:
+    """`limit` attempts at once; `used` counts those that are under way or not yet committed as ended."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._candidates: list[Candidate] = []
+
+    @property
+    def free(self) -> int:
+        return self.limit - self.used
+
+    def offer(self, rank: str, workflow: str, step: str = START) -> None:
+        """This job may start, or this step may begin an attempt."""
+        heapq.heappush(self._candidates, (rank, workflow, step))
+
+    def pop(self) -> Candidate | None:
+        """The first in order, or None."""
+        return heapq.heappop(self._candidates) if self._candidates else None
+
+    def peek(self) -> Candidate | None:
+        return self._candidates[0] if self._candidates else None
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+
+class Pools:
+    """Named limits. A holder is a workflow id (for a template's pool) or an attempt's `<workflow>/<step>`."""
+
+    def __init__(self) -> None:
+        self.holders: dict[str, dict[str, None]] = defaultdict(dict)
+        self._parked: dict[str, list[Candidate]] = defaultdict(list)
+
+    def enter(self, pool: str, limit: int, holder: str) -> bool:
+        """Take a place; False when the pool is full."""
+        holders = self.holders[pool]
+        if holder not in holders and len(holders) >= limit:
+            return False
+        holders[holder] = None
+        return True
+
+    def force(self, pool: str, holder: str) -> None:
+        """After a restart: this holder is in, whatever the limit says today."""
+        self.holders[pool][holder] = None
+
+    def park(self, pool: str, candidate: Candidate) -> None:
+        """Wait for a place."""
+        heapq.heappush(self._parked[pool], candidate)
+
+    def leave(self, pool: str, holder: str) -> Candidate | None:
+        """Give the place back; returns the first who waits for one."""
+        if self.holders[pool].pop(holder, self) is self:
+            return None
+        return heapq.heappop(self._parked[pool]) if self._parked[pool] else None

@@ -1,0 +1,1 @@
+"""Where attempts run on this machine: shell steps in sessions of their own, functions in warm worker processes."""

@@ -1,0 +1,179 @@
+"""Processes: groups, strays, leases. How to tell what still runs, and how to end all of it.
+
+A lease is a kernel lock (`flock`) on a descriptor that a step's processes inherit: it is held exactly as long as one
+of them lives, across a kill of the engine. No heartbeat, no clock, no trust in pids.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+from collections.abc import Callable, Iterable
+
+from hybrid_engine.ports.reactor import Reactor
+
+PR_SET_CHILD_SUBREAPER = 36
+POLL = 0.01
+POLL_MOST = 0.2
+
+
+def become_subreaper() -> None:
+    """Processes whose parent dies come back to us instead of to init, so that none can slip away from its step."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def take_lease(path: str) -> int:
+    """Open and lock a new lease; the descriptor is to be inherited by the step and then closed here."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def lease_is_held(path: str) -> bool:
+    """Does any process of the step live? A missing lease is not held."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def lease_pid(path: str) -> int | None:
+    """The pid that the step wrote into its lease as its first act; None when it has not come to that."""
+    try:
+        with open(path, "rb") as file:
+            words = file.read(64).split()
+        return int(words[0]) if words else None
+    except (OSError, ValueError):
+        return None
+
+
+def signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group; False when nothing of it is left."""
+    try:
+        os.killpg(group, number)
+        return True
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+
+
+def holders_of(path: str) -> list[int]:
+    """The processes that have this file open. Walks /proc: for the rare case only."""
+    try:
+        wanted = os.stat(path)
+    except OSError:
+        return []
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid() and _has_open(name, wanted.st_dev, wanted.st_ino):
+            found.append(int(name))
+    return found
+
+
+def _has_open(pid: str, device: int, inode: int) -> bool:
+    folder = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(folder):
+            status = os.stat(f"{folder}/{name}")
+            if status.st_ino == inode and status.st_dev == device:
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def strays(known: Iterable[int]) -> list[int]:
+    """Our children that we did not start ourselves: left behind by steps. Zombies among them are reaped."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            children = {int(word) for word in file.read().split()}
+    except OSError:
+        return []
+    alive = []
+    for child in children.difference(known):
+        try:
+            if os.waitpid(child, os.WNOHANG)[0] == 0:
+                alive.append(child)
+        except ChildProcessError:
+            pass
+    return alive
+
+
+def key_of(pid: int) -> str | None:
+    """The idempotency key and attempt in a process's environment: which attempt it belongs to."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            pairs = dict(item.partition(b"=")[::2] for item in file.read().split(b"\0"))
+    except OSError:
+        return None
+    key, attempt = pairs.get(b"HYBRID_KEY"), pairs.get(b"HYBRID_ATTEMPT")
+    return f"{os.fsdecode(key)}/{os.fsdecode(attempt)}" if key and attempt else None
+
+
+class Ending:
+    """Ends a process group and whatever else holds its lease: TERM, grace, KILL; `done` when nothing is left.
+
+    `others()` names what belongs to it beyond both (strays that came back to us), and reaps what can be reaped.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        group: int | None,
+        lease: str | None,
+        grace: float,
+        others: Callable[[], list[int]],
+        done: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._group = group
+        self._lease = lease
+        self._others = others
+        self._done = done
+        self._deadline = reactor.monotonic() + grace
+        self._wait = POLL
+        self._signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
+        self._check()
+
+    def _signal(self, number: int) -> None:
+        if self._group is not None:
+            signal_group(self._group, number)
+        beyond = set(self._others())
+        if self._lease is not None and lease_is_held(self._lease):
+            beyond.update(holders_of(self._lease))
+        for pid in beyond:
+            try:
+                os.kill(pid, number)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+    def _is_over(self) -> bool:
+        if self._group is not None and signal_group(self._group, 0):
+            return False
+        if self._lease is not None and lease_is_held(self._lease):
+            return False
+        return not self._others()
+
+    def _check(self) -> None:
+        if self._is_over():
+            self._done()
+            return
+        if self._reactor.monotonic() >= self._deadline:
+            self._signal(signal.SIGKILL)
+        self._reactor.call_later(self._wait, self._check)
+        self._wait = min(POLL_MOST, self._wait * 1.5)

@@ -1,0 +1,142 @@
+"""What an attempt leaves in its folder, read back: exit status, output, progress, the end of its log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+from hybrid_engine.errors import InputError
+from hybrid_engine.files import atomic, strict
+from hybrid_engine.model.attempt import Attempt, Outcome
+from hybrid_engine.model.words import Json
+
+MAX_OUTPUT = 1 << 20
+TAIL = 400
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def of_exit(attempt: Attempt, folder: str, code: int) -> Outcome:
+    """The outcome of a shell attempt that ended with `code` (negative: by that signal)."""
+    if code != 0:
+        error = {"kind": "exit" if code > 0 else "killed", "message": _exit_message(code, folder)}
+        return _failed(attempt, error, code)
+    try:
+        output = read_output(os.path.join(folder, "output"))
+    except InputError as error:
+        return _failed(attempt, {"kind": "bad_output", "message": str(error)}, code)
+    return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", output, code)
+
+
+def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
+    """The outcome that the attempt itself wrote down, or None when it did not get so far."""
+    try:
+        data = atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
+    except OSError:
+        return None
+    if attempt.script is not None:
+        text = data.strip()
+        return of_exit(attempt, folder, int(text)) if text.isdigit() else None
+    try:
+        return of_answer(attempt, json.loads(data))
+    except (ValueError, TypeError):
+        return None
+
+
+def of_answer(attempt: Attempt, answer: dict[str, Json]) -> Outcome:
+    """The outcome that a function's worker reports."""
+    if "error" in answer:
+        return _failed(attempt, answer["error"], None)
+    return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", answer.get("output"))
+
+
+def _failed(attempt: Attempt, error: dict[str, Json], code: int | None) -> Outcome:
+    return Outcome(attempt.workflow, attempt.step, attempt.number, "failed", None, code, error)
+
+
+def ended_by(attempt: Attempt, kind: str, message: str, code: int | None = None) -> Outcome:
+    """An outcome that we caused or found: a time-out, a cancellation, a death."""
+    word = kind if kind in ("timeout", "cancelled", "lost") else "failed"
+    error: dict[str, Json] = {"kind": kind, "message": message}
+    return Outcome(attempt.workflow, attempt.step, attempt.number, word, None, code, error)  # type: ignore[arg-type]
+
+
+def _exit_message(code: int, folder: str) -> str:
+    number = -code if code < 0 else code - 128
+    name = _signal_name(number)
+    if code < 0:
+        text = f"killed by {name or number}"
+    else:
+        text = f"exit code {code}" + (f" ({name})" if code > 128 and name else "")
+    last = last_words(os.path.join(folder, "stderr.log"))
+    return f"{text}: {last}" if last else text
+
+
+def _signal_name(number: int) -> str | None:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
+
+
+def last_words(path: str) -> str:
+    """The last line of a log that says something, without control characters."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            text = file.read(TAIL).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line for raw in text.splitlines() if (line := _CONTROL.sub("", raw).strip())]
+    return lines[-1] if lines else ""
+
+
+def read_output(path: str) -> Json:
+    """What the step wrote to `$HYBRID_OUTPUT`: one JSON object, or `name=value` lines; None when it wrote nothing.
+
+    Raises InputError, with the line, for anything else.
+    """
+    try:
+        data = atomic.read(path, MAX_OUTPUT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file="output") from None
+    if len(data) > MAX_OUTPUT:
+        raise InputError(f"is larger than {MAX_OUTPUT} bytes; leave large results as artifacts", file="output")
+    if not data.strip():
+        return None
+    if data.lstrip().startswith(b"{"):
+        return strict.parse_json(data, file="output")
+    return _read_pairs(data)
+
+
+def _read_pairs(data: bytes) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8: {error.reason}", file="output") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not _NAME.fullmatch(name.strip()):
+            raise InputError(f"{line!r:.80} is not name=value", file="output", line=number)
+        pairs[name.strip()] = value
+    return pairs
+
+
+def read_progress(path: str) -> tuple[float, str | None] | None:
+    """The latest `42` or `42 message` of a progress file; None when there is none that makes sense."""
+    line = last_words(path)
+    number, _, message = line.partition(" ")
+    try:
+        percent = float(number.rstrip("%"))
+    except ValueError:
+        return None
+    if not 0 <= percent <= 100:
+        return None
+    return percent, message.strip()[:200] or None

@@ -1,0 +1,35 @@
+"""How views are made and where they go, as the daemon sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from hybrid_engine.model.job import Job
+from hybrid_engine.model.state import WorkflowState
+
+
+class Views(Protocol):
+    """`state.json` and `queue-state.json`. Writing methods may be called from any thread."""
+
+    def state_bytes(self, state: WorkflowState) -> bytes: ...
+
+    def write_state(self, workflow: str, data: bytes) -> None: ...
+
+    def write_queued(self, workflow: str) -> None:
+        """The first view of a job that has not started."""
+
+    def queue_line(self, entry: Any) -> bytes:
+        """One job's line, from what an `engine.run.Entry` says."""
+
+    def write_queue(
+        self, lines: Iterable[bytes], counts: Mapping[str, int], updated_at: str, engine: Mapping[str, Any] | None
+    ) -> None: ...
+
+
+class Index(Protocol):
+    """The searchable view of all workflows. Late at worst; `put` only notes."""
+
+    def put_state(self, state: WorkflowState) -> None: ...
+
+    def put_job(self, job: Job) -> None: ...
