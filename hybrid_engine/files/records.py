@@ -16,8 +16,10 @@ from hybrid_engine.files import atomic, journal, queue, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.ids import is_id, parse_queue_name
 from hybrid_engine.model.state import WorkflowState
-from hybrid_engine.model.words import WORKFLOW_STATUSES
+from hybrid_engine.model.words import FINAL_WORKFLOW, WORKFLOW_STATUSES
 from hybrid_engine.rules.transitions import fold
+
+_TAIL = 65_536
 
 
 def workflow_ids(layout: Layout) -> Iterator[str]:
@@ -55,6 +57,40 @@ def read_state(layout: Layout, workflow: str) -> dict[str, Any] | None:
 def folded(reading: journal.Reading) -> WorkflowState | None:
     """The state that a journal adds up to. Raises HybridError when its events do not fit together."""
     return fold((entry.n, entry.at, entry.event) for entry in reading.entries)
+
+
+def final_status(layout: Layout, workflow: str) -> str | None:
+    """How a workflow ended, or None when it has not, or nobody can be sure of it. The journal has the last word.
+
+    When `state.json` is final and its number is that of the journal's last line, the rest need not be read.
+    """
+    state = read_state(layout, workflow)
+    path = layout.journal(workflow)
+    if state is not None and state["status"] in FINAL_WORKFLOW:
+        last = _last_line(path)
+        if last is not None and (last.get("n"), last.get("type")) == (state.get("seq"), "workflow_" + state["status"]):
+            return str(state["status"])
+    try:
+        reading = journal.read(path)
+        folded_state = None if reading.tail else folded(reading)
+    except (HybridError, OSError):
+        return None
+    return folded_state.status if folded_state is not None and folded_state.is_final else None
+
+
+def _last_line(path: str) -> dict[str, Any] | None:
+    """The object of a journal's last line, its checksum not looked at; None when it is not to be had cheaply."""
+    try:
+        fd = os.open(path, atomic.READ)
+        try:
+            size = os.fstat(fd).st_size
+            data = os.pread(fd, _TAIL, max(0, size - _TAIL))
+        finally:
+            os.close(fd)
+        record = json.loads(data[data.rfind(b"\n", 0, -1) + 1 :]) if data.endswith(b"}\n") else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 class Records:

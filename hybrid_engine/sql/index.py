@@ -96,6 +96,14 @@ class Index:
         self.set_aside = schema.set_aside(self.path)
         self._connection = self._open_or_replace()
 
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Errors of SQLite, as those who know nothing of SQLite can handle them."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise IndexUnavailableError(f"the index {self.path} cannot be {what}: {error}") from error
+
     # --- writing
 
     @contextmanager
@@ -125,28 +133,28 @@ class Index:
         """Put in the rows of records (as of `state.json`), of states, or rows as made by `row_of`."""
         rows = [record if isinstance(record, tuple) else row_of(record) for record in records]
         if rows:
-            self.write(rows)
+            with self._told("written"):
+                self.write(rows)
 
     def delete_many(self, ids: Iterable[str]) -> None:
         """Take workflows out; those that are not there are no error."""
         gone = list(ids)
         if gone:
-            self.write((), gone)
+            with self._told("written"):
+                self.write((), gone)
 
     def set_bytes(self, sizes: Iterable[tuple[str, int]]) -> None:
         """Remember what finished workflows take on disk; forgotten when one of them moves again."""
-        with self._transaction() as connection:
+        with self._told("written"), self._transaction() as connection:
             connection.executemany("UPDATE workflows SET bytes = ?2 WHERE id = ?1", list(sizes))
 
     # --- reading
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        try:
+        with self._told("read"):
             if self.read_only and self.is_replaced():
                 self.reopen()
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise IndexUnavailableError(f"the index {self.path} cannot be read: {error}") from error
 
     def query(
         self,
@@ -231,7 +239,7 @@ class Index:
         return found[0][0] if found else None
 
     def _set_meta(self, **values: str) -> None:
-        with self._transaction() as connection:
+        with self._told("written"), self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
     @property
@@ -239,12 +247,17 @@ class Index:
         """False while it is being rebuilt: a workflow that is not in it may exist all the same."""
         return self._meta("complete") == "1"
 
+    @property
+    def clean(self) -> bool:
+        """Did the engine that wrote last end in order, with all it knew in here?"""
+        return self._meta("clean") == "1" and self.complete
+
     def set_complete(self, complete: bool) -> None:
         self._set_meta(complete="1" if complete else "0")
 
     def begin_session(self, boot_id: str, pid: int) -> bool:
         """An engine begins to write. True when the one before ended in order, so that nothing can be missing."""
-        was_clean = self._meta("clean") == "1" and self.complete
+        was_clean = self.clean
         # Synced, unlike all else here: after a power cut an index that lost its last rows must not look clean.
         self._connection.execute("PRAGMA synchronous = FULL")
         self._set_meta(clean="0", boot_id=boot_id, pid=str(pid))

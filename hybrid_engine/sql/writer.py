@@ -119,7 +119,7 @@ class IndexWriter:
         self._gather()
         try:
             all_fit = self._write_all()
-        except (sqlite3.Error, IndexUnavailableError, OSError) as error:
+        except Exception as error:  # whatever it is, the thread must live: rows are tried again, and somebody is told
             self._failures += 1
             self._failed(error)
         else:
@@ -219,7 +219,7 @@ class IndexWriter:
                     self._index.end_session()
                     self._clean = True
                 self._index.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, IndexUnavailableError) as error:
             self._clean = False
             self._tell(f"the index could not be closed in order: {error}")
 

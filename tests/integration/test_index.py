@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -11,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from homes import COMPLETED, STARTED, a_home, a_workflow
 
-from hybrid_engine.files import home, journal, queue, views
+from hybrid_engine.files import journal, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.records import Records
 from hybrid_engine.model import events as e
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.state import WorkflowState
-from hybrid_engine.rules.transitions import fold
 from hybrid_engine.sql.index import Index
 from hybrid_engine.sql.listing import read_cursor
 from hybrid_engine.sql.rows import ERROR_LENGTH, FIELDS, row_of, row_of_job
@@ -264,7 +263,7 @@ def test_a_reader_sees_what_a_writer_writes_and_follows_a_new_file(index: Index,
 
 
 def test_a_reader_cannot_write(index: Index, path: str) -> None:
-    with Index.open_reader(path) as reader, pytest.raises(sqlite3.OperationalError):
+    with Index.open_reader(path) as reader, pytest.raises(IndexUnavailableError, match="readonly"):
         reader.upsert_many([a_record(1)])
 
 
@@ -330,39 +329,16 @@ def test_only_a_stop_in_order_leaves_a_clean_index(path: str) -> None:
 # --- in line with the folders
 
 
-def a_workflow(layout: Layout, name: str, *events: e.Event, view: bool = True, queued: bool = False) -> None:
-    job = Job(name, "report", "v1", stamp(1), stamp(1), steps=["one"])
-    path = os.path.join(layout.workflow(name), "job.json")
-    os.makedirs(layout.workflow(name))
-    Path(path).write_text(json.dumps(job.as_record()))
-    if queued:
-        queue.announce(layout, job)
-    story = [e.WorkflowCreated(name, "report", "v1", stamp(1), stamp(1), steps=["one"]), *events]
-    if events:
-        Path(layout.journal(name)).write_bytes(
-            b"".join(journal.encode(n, stamp(n), [one]) for n, one in enumerate(story, 1))
-        )
-        if view:
-            state = fold((n, stamp(n), one) for n, one in enumerate(story, 1))
-            assert state is not None
-            Path(layout.state(name)).write_bytes(views.render_state(views.state_record(state)))
-
-
-FINISHED = (e.WorkflowStarted(), e.StepStarted("one", 1), e.StepCompleted("one", 1), e.WorkflowCompleted())
-
-
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    layout = Layout(str(tmp_path / "home"))
-    home.init_home(layout, sample=False)
-    return layout
+    return a_home(tmp_path)
 
 
 def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
-    a_workflow(layout, "with-view", *FINISHED)
-    a_workflow(layout, "without-view", *FINISHED, view=False)
-    a_workflow(layout, "under-way", *FINISHED[:2], queued=True)
-    a_workflow(layout, "only-accepted", queued=True)
+    a_workflow(layout, "with-view", *COMPLETED)
+    a_workflow(layout, "without-view", *COMPLETED, view=False)
+    a_workflow(layout, "under-way", *STARTED)
+    a_workflow(layout, "only-accepted")
     os.makedirs(layout.workflow("empty"))
     Path(layout.workflows, "a file").touch()
     heard: list[int] = []
@@ -378,8 +354,8 @@ def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
 
 def test_after_an_unclean_stop_rows_are_mended_where_they_are_wrong(layout: Layout) -> None:
     for name in ("missing", "behind"):
-        a_workflow(layout, name, *FINISHED)
-    a_workflow(layout, "in-queue", *FINISHED[:2], queued=True)
+        a_workflow(layout, name, *COMPLETED)
+    a_workflow(layout, "in-queue", *STARTED)
     with Index(layout.index) as index:
         for name in ("behind", "gone", "in-queue"):
             index.upsert_many([{**a_record(1, "queued", seq=0), "id": name}])
@@ -390,7 +366,7 @@ def test_after_an_unclean_stop_rows_are_mended_where_they_are_wrong(layout: Layo
 
 
 def test_a_walk_that_was_broken_off_leaves_an_index_that_knows_it_is_not_complete(layout: Layout) -> None:
-    a_workflow(layout, "one", *FINISHED)
+    a_workflow(layout, "one", *COMPLETED)
     with Index(layout.index) as index:
         index.set_complete(True)
         walk = index.reconcile(Records(layout))
@@ -406,7 +382,7 @@ def test_unreadable_records_do_not_stop_a_rebuild(layout: Layout) -> None:
     os.makedirs(layout.workflow("damaged"))
     good = journal.encode(1, stamp(1), [e.WorkflowCreated("damaged", "t", "v", stamp(1), stamp(1))])
     Path(layout.journal("damaged")).write_bytes(good + good)
-    a_workflow(layout, "sound", *FINISHED)
+    a_workflow(layout, "sound", *COMPLETED)
     with Index(layout.index) as index:
         index.rebuild(Records(layout))
         assert "sound" in ids(index.query())
