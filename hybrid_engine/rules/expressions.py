@@ -162,14 +162,15 @@ def _run(program: Program, names: Names) -> Json:
 
 
 def _add(one: Json, other: Json) -> Json:
-    for kind, limit in ((str, functions.MAX_TEXT), (list, functions.MAX_ITEMS)):
-        if isinstance(one, kind) and isinstance(other, kind):
-            if len(one) + len(other) > limit:
-                raise functions.too_large("too long")
-            break
+    if isinstance(one, str) and isinstance(other, str):
+        limit = functions.MAX_TEXT
+    elif isinstance(one, list) and isinstance(other, list):
+        limit = functions.MAX_ITEMS
     else:
         return _add_numbers(one, other)
-    return one + other
+    if len(one) + len(other) > limit:
+        raise functions.too_large("too long")
+    return operator.add(one, other)
 
 
 def _arithmetic(work: Callable[[Any, Any], Any], verb: str, hint: str | None = None) -> Callable[[Json, Json], Json]:

@@ -146,7 +146,7 @@ def _reference(template: Template, path: str, reference: str, order: Ancestry | 
     elif not rest:
         return
     elif root == "params" and rest[0] not in template.params:
-        hint = did_you_mean(rest[0], template.params) or "the template has no parameters"
+        hint: str | None = did_you_mean(rest[0], template.params) or "the template has no parameters"
         yield Problem("error", path, f"there is no parameter {rest[0]!r}", hint, "unknown_param")
     elif root == "workflow" and rest[0] not in WORKFLOW_FIELDS:
         hint = did_you_mean(rest[0], WORKFLOW_FIELDS)
