@@ -121,7 +121,12 @@ def _at(value: object) -> str:
     from hybrid_engine.model.stamps import moment, stamp
 
     how = "write it like 2026-11-20T07:36:00Z or 2026-11-20T08:36:00+01:00"
-    if not isinstance(value, str) or not 17 <= len(value) <= 40 or value[4] != "-" or value[10] not in "Tt ":
+    if (
+        not isinstance(value, str)
+        or not 17 <= len(value) <= 40
+        or value[4] + value[7] != "--"
+        or value[10] not in "Tt "
+    ):
         raise JobError(f"{told(value)} is not a moment", hint=how)
     try:
         return stamp(moment(value.upper()))
