@@ -85,7 +85,7 @@ class Queries:
 
     # --- many
 
-    def list(
+    def page(
         self,
         *,
         status: Collection[str] | None = None,
@@ -104,24 +104,22 @@ class Queries:
         """
         rows = self._rows()
         try:
-            late: list[Record] = []
-            if rows is None or self.home.engine() is None:
-                late = self.home.unindexed(rows)
-            wanted = set(status) if status else None
+            late = self.home.unindexed(rows) if rows is None or self.home.engine() is None else []
+            wanted = sorted(status) if status else None
             fits = _filter(wanted, template, labels, user, key, since, until, after)
             found = [row for row in map(_row, late) if fits(row)]
             if rows is not None:
                 known = {record["id"] for record in late}
                 told = rows.query(
-                    status=sorted(wanted) if wanted else None, template=template, label=labels, user=user, key=key,
+                    status=wanted, template=template, label=labels, user=user, key=key,
                     since=since, until=until, limit=limit + len(known), after=after,
                 )  # fmt: skip
                 found += [row for row in told if row["id"] not in known]
-            found.sort(key=lambda row: row["queued_at"], reverse=True)
-            return found[:limit]
         finally:
             if rows is not None:
                 rows.close()
+        found.sort(key=lambda row: row["queued_at"], reverse=True)
+        return found[:limit]
 
     def counts(self) -> dict[str, int]:
         """How many workflows the index knows in each status."""

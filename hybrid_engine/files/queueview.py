@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NO_ENGINE = "a daemon"
 """What a due job waits for while no daemon runs."""
 
+_OF_AN_ENGINE = ("a free slot", None)
+
 SMALL = 1_000_000
 """Bytes up to which the view is always brought up to date."""
 SECONDS_PER_BYTE = 20e-9
@@ -139,13 +141,16 @@ def lines_by_id(data: bytes) -> dict[bytes, bytes]:
 
 
 def count(lines: Iterable[bytes]) -> dict[str, int]:
-    """How many jobs are in which status; a queued one that is not due counts as delayed."""
+    """How many jobs are in which status; one that waits for its moment counts as delayed, or as retrying."""
     counts: dict[str, int] = {}
     for line in lines:
         start = line.rfind(_STATUS) + len(_STATUS)
         status = line[start : line.find(b'"', start)].decode()
-        if status == "queued" and line.startswith(b'"due time', line.rfind(_WAITS) + len(_WAITS)):
+        waits = line.rfind(_WAITS) + len(_WAITS)
+        if status == "queued" and line.startswith(b'"due time', waits):
             status = "delayed"
+        elif status == "running" and line.startswith(b'"retry at', waits):
+            status = "retrying"
         counts[status] = counts.get(status, 0) + 1
     return counts
 
@@ -167,9 +172,10 @@ def _line_of(layout: Layout, name: str, now: str) -> bytes | None:
 
 def _without_engine(line: bytes) -> bytes:
     """A line that an engine left: nothing waits for a slot or a pool any more, but for an engine."""
-    for slot in (b'"waits_for": "a free slot"}', b'"waits_for": null}'):
-        if line.endswith(slot):
-            return line[: -len(slot)] + b'"waits_for": "%b"}' % NO_ENGINE.encode()
+    for waits_for in _OF_AN_ENGINE:
+        end = _WAITS + (b"null}" if waits_for is None else b'"%b"}' % waits_for.encode())
+        if line.endswith(end):
+            return b'%b%b"%b"}' % (line[: -len(end)], _WAITS, NO_ENGINE.encode())
     return line
 
 
@@ -191,6 +197,9 @@ def read_current(layout: Layout, now: str) -> dict[str, Any]:
     """The view, made in memory where the one on disk is late. For use while no engine runs."""
     found = read(layout)
     if found is not None and found.get("engine") is None and found.get("queue_mtime_ns") == queue_mtime(layout):
+        for job in found["jobs"]:
+            if job["waits_for"] in _OF_AN_ENGINE:
+                job["waits_for"] = NO_ENGINE
         return found
     data = current(layout, now)
     assert data is not None

@@ -44,6 +44,10 @@ class Rows(Protocol):
     def statuses(self, ids: Sequence[str]) -> dict[str, str]: ...
 
     @property
+    def complete(self) -> bool:
+        """False while it is being rebuilt."""
+
+    @property
     def clean(self) -> bool:
         """Did the engine that kept it end in order?"""
 
@@ -87,7 +91,7 @@ class Looking(Protocol):
         """How many jobs are ahead in the order of work, and what the view says of this one."""
 
     def unindexed(self, rows: Rows | None) -> list[Record]:
-        """Workflows that an index nobody keeps at present may not have as they are; all of them without an index."""
+        """Workflows that an index which nobody keeps now may not have as they are; all, without a whole index."""
 
     def log_files(self, workflow: str, step: str, attempt: int) -> list[LogFile]: ...
 
