@@ -79,7 +79,7 @@ def _in_words(value: float) -> str:
     return duration_text(round(value * SECOND))
 
 
-def _bytes(value: object) -> int:
+def bytes_of(value: object) -> int:
     text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
     unit = _SIZES.get(text[len(digits) :].strip().upper())
@@ -133,13 +133,13 @@ TABLE: tuple[Setting, ...] = (
             "How long a step's processes have between TERM and KILL.", _in_words),
     Setting("sync_threads", "HYBRID_SYNC_THREADS", "4", _whole(1, 64),
             "How many threads wait for the disk."),
-    Setting("log_file_size", "HYBRID_LOG_FILE_SIZE", "10MiB", _bytes,
+    Setting("log_file_size", "HYBRID_LOG_FILE_SIZE", "10MiB", bytes_of,
             "When the daemon's log file is put aside and a new one begun.", _in_units),
     Setting("log_file_keep", "HYBRID_LOG_FILE_KEEP", "5", _whole(0, 1000),
             "How many log files put aside are kept."),
     Setting("worker_idle", "HYBRID_WORKER_IDLE", "60s", _seconds,
             "How long a process for Python functions waits for work before it ends.", _in_words),
-    Setting("min_free", "HYBRID_MIN_FREE", "16MiB", _bytes,
+    Setting("min_free", "HYBRID_MIN_FREE", "16MiB", bytes_of,
             "Free space below which nothing new is started, until there is more again.", _in_units),
 )  # fmt: skip
 """In the order in which `hybrid config` shows them."""
