@@ -28,6 +28,9 @@ MAX_LINES_FILE = 1024 * 1024 * 1024
 """Bytes of a file with many."""
 MAX_LINE = 1024 * 1024
 
+_OF_THE_NAME = ("unknown_field", "unknown_param")
+"""Codes of problems with a field's name: they are at the name in the file, not at the value."""
+
 
 class JobEntry:
     """One job of a file: `raw` is what it says, or `error` why that cannot be known. `line` is None in a file of one.
@@ -58,8 +61,7 @@ class JobEntry:
         positions = self._positions or JsonPositions(self.data)
         for problem in (*error.problems, error):
             first = problem.problems[0] if problem.problems else problem
-            key = (first.code or "").startswith("unknown")
-            place = positions.locate(first.path or "", key=key) or (1, 1)
+            place = positions.locate(first.path or "", key=first.code in _OF_THE_NAME) or (1, 1)
             problem.file = self.file
             problem.line = self.line + place[0] - 1 if self.line is not None else place[0]
             problem.column = place[1]
