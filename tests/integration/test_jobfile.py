@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -88,11 +89,15 @@ def test_a_vanished_file_is_told_as_such(tmp_path: Path) -> None:
     assert refused(tmp_path / "x.json").code == "vanished"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_is_told_as_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_an_unreadable_file_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
     path = a_file(tmp_path, "x.json", "{}")
-    os.chmod(path, 0)
-    assert refused(path).code == "unreadable"
+    monkeypatch.setattr(os, call, fail)
+    error = refused(path)
+    assert (error.code, "Permission denied" in str(error)) == ("unreadable", True)
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
