@@ -290,6 +290,11 @@ class Index:
         return reconcile.slices(self, source)
 
 
+def open_index(path: str, *, write: bool = False) -> Index:
+    """The index at `path`, for reading (IndexUnavailableError when there is none) or for writing (made if need be)."""
+    return Index(path) if write else Index.open_reader(path)
+
+
 def _as_dict(found: tuple[Any, ...]) -> dict[str, Any]:
     row = dict(zip(listing.COLUMNS, found))
     row["labels"] = json.loads(row["labels"]) if row["labels"] else {}
