@@ -1,0 +1,288 @@
+"""The disks that a power cut may leave: from a recorded operation log to every kind of legal state after each prefix.
+
+Two worlds. `strict` is POSIX: a sync of a file makes its data durable, not its name; a sync of a folder makes its names
+durable, not its own name in the folder above; all else is there, absent, torn or zeroed, in any order that keeps the
+order of operations on one name. `ordered` is ext4-like: changes of names reach the disk in their order, and any sync
+takes all earlier ones along; only unsynced data is at risk. In both, a rename is one change. Data that a *failed* sync
+left behind is never made durable by a later one (seen on ext4, xfs and btrfs).
+
+Not modelled: rights, times, symbolic links, and files that come into being without a recorded call (they are lost).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from tests.crash.faultlib import CREATED, EXCHANGED, NAMELESS, SYNCED, TRUNCATED, Operation
+
+WORLDS = ("strict", "ordered")
+APPLY, SKIP, ZERO, TEAR = "apply", "skip", "zero", "tear"
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """One write, or one change of size (`data` is None), of one file."""
+
+    offset: int
+    data: bytes | None
+    durable: bool = False
+    doomed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A file or a folder. `names` is what a process sees now, `on_disk` what is safely there."""
+
+    number: int
+    folder: bool
+    mode: int
+    links: int = 0
+    base: bytes = b""
+    changes: list[Change] = field(default_factory=list)
+    names: dict[str, Node] = field(default_factory=dict)
+    on_disk: dict[str, Node] = field(default_factory=dict)
+
+    def pending(self) -> list[Change]:
+        return [change for change in self.changes if not change.durable]
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """Changes of names that happen together or not at all: (folder, name, what it names then)."""
+
+    number: int
+    parts: list[tuple[Node, str, Node | None]]
+
+    def keys(self) -> set[tuple[int, str]]:
+        return {(folder.number, name) for folder, name, _ in self.parts}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file (or folder: `data` is None) of the home before the recording, with the number the log knows it by."""
+
+    path: str
+    ino: int
+    mode: int
+    data: bytes | None
+
+
+def snapshot(home: str) -> list[Entry]:
+    """All of a home, folders before what is in them."""
+    entries = []
+    for folder, _, files in os.walk(home):
+        for path in (folder, *(os.path.join(folder, name) for name in files)):
+            info = os.lstat(path)
+            if not stat.S_ISREG(info.st_mode) and path != folder:
+                continue
+            data = None
+            if path != folder:
+                with open(path, "rb") as file:
+                    data = file.read()
+            name = os.path.relpath(path, home)
+            entries.append(Entry("" if name == "." else name, info.st_ino, stat.S_IMODE(info.st_mode), data))
+    return entries
+
+
+class Disk:
+    """The home as processes see it and as the disk has it, after a prefix of the log. Feed it operations in order."""
+
+    def __init__(self, base: list[Entry], world: str) -> None:
+        self.world = world
+        self.nodes: list[Node] = []
+        self.units: list[Unit] = []
+        self._counted = 0
+        self._by_ino: dict[int, Node] = {}
+        self.root = self._new(True, base[0].mode)
+        self._by_ino[base[0].ino] = self.root
+        self.root.links = 1
+        for entry in base[1:]:
+            self._load(entry)
+
+    def _new(self, folder: bool, mode: int) -> Node:
+        node = Node(len(self.nodes), folder, mode)
+        self.nodes.append(node)
+        return node
+
+    def _load(self, entry: Entry) -> None:
+        """What is there before the recording begins is durable."""
+        node = self._by_ino.get(entry.ino) or self._new(entry.data is None, entry.mode)
+        self._by_ino[entry.ino] = node
+        node.base = entry.data or b""
+        node.links += 1
+        place = self._parent(entry.path)
+        if place:
+            place[0].names[place[1]] = place[0].on_disk[place[1]] = node
+
+    # ---- one operation -----------------------------------------------------------------------------------------
+
+    def apply(self, operation: Operation) -> None:
+        getattr(self, f"_on_{operation.op}")(operation)
+
+    def _parent(self, path: str) -> tuple[Node, str] | None:
+        *folders, name = path.split("/")
+        node = self.root
+        for part in folders:
+            found = node.names.get(part)
+            if found is None or not found.folder:
+                return None
+            node = found
+        return node, name
+
+    def _at(self, path: str) -> Node | None:
+        if not path:
+            return self.root
+        place = self._parent(path)
+        return place[0].names.get(place[1]) if place else None
+
+    def _change_names(self, *parts: tuple[Node, str, Node | None]) -> None:
+        for folder, name, node in parts:
+            old = folder.names.pop(name, None)
+            if node is not None:
+                folder.names[name] = node
+                node.links += 1
+            if old is not None:
+                old.links -= 1
+        self._counted += 1
+        self.units.append(Unit(self._counted, list(parts)))
+        for number in [ino for ino, node in self._by_ino.items() if node.links <= 0]:
+            del self._by_ino[number]  # the number may be given to another file now
+
+    def _made(self, path: str, ino: int, folder: bool) -> Node | None:
+        node = self._new(folder, 0o700 if folder else 0o600)
+        place = self._parent(path)
+        if place:
+            self._change_names((*place, node))
+            self._by_ino[ino] = node
+        return node if place else None
+
+    def _file(self, operation: Operation) -> Node | None:
+        """The file of an operation on a descriptor; one that nobody was seen to make begins here, empty."""
+        known = self._by_ino.get(operation.ino)
+        return known or self._made(operation.path, operation.ino, False)
+
+    def _on_open(self, operation: Operation) -> None:
+        if operation.flags & NAMELESS:
+            self._by_ino[operation.ino] = node = self._new(False, 0o600)
+            node.links = 1
+        elif operation.flags & CREATED:
+            self._made(operation.path, operation.ino, False)
+        elif operation.flags & TRUNCATED and (known := self._file(operation)):
+            known.changes.append(Change(0, None))
+
+    def _on_write(self, operation: Operation) -> None:
+        if node := self._file(operation):
+            node.changes.append(Change(operation.offset, operation.data))
+            if operation.flags & SYNCED:
+                self._sync_data(node)
+
+    def _on_truncate(self, operation: Operation) -> None:
+        if node := self._file(operation):
+            node.changes.append(Change(operation.offset, None))
+
+    def _on_allocate(self, operation: Operation) -> None:
+        node = self._file(operation)
+        if node and operation.offset > len(content(node, {})):
+            node.changes.append(Change(operation.offset, None))
+
+    def _on_mkdir(self, operation: Operation) -> None:
+        self._made(operation.path, operation.ino, True)
+
+    def _on_link(self, operation: Operation) -> None:
+        place, node = self._parent(operation.path), self._by_ino.get(operation.ino)
+        if place and node:
+            self._change_names((*place, node))
+
+    def _on_unlink(self, operation: Operation) -> None:
+        place = self._parent(operation.path)
+        if place and place[1] in place[0].names:
+            self._change_names((*place, None))
+
+    _on_rmdir = _on_unlink
+
+    def _on_rename(self, operation: Operation) -> None:
+        source, target = self._parent(operation.path), self._parent(operation.path2)
+        node = self._by_ino.get(operation.ino) or (self._at(operation.path) if source else None)
+        if not source or not target or node is None:
+            return
+        if source == target or self._at(operation.path2) is node:
+            return  # two names of one file: rename does nothing
+        swapped = self._at(operation.path2) if operation.flags & EXCHANGED else None
+        self._change_names((*source, swapped), (*target, node))
+
+    def _on_fsync(self, operation: Operation) -> None:
+        node = self._at(operation.path) if not operation.path else self._by_ino.get(operation.ino)
+        if node is None:
+            return
+        if operation.failed:
+            for change in node.pending():
+                change.doomed = True
+            return
+        self._sync_data(node)
+        if self.world == "ordered":
+            self._make_durable(self.units)
+        elif node.folder:
+            self._make_durable([unit for unit in self.units if any(part[0] is node for part in unit.parts)])
+
+    _on_fdatasync = _on_fsync
+
+    def _on_sync(self, operation: Operation) -> None:
+        for node in self.nodes:
+            self._sync_data(node)
+        self._make_durable(self.units)
+
+    # ---- what is durable -----------------------------------------------------------------------------------------
+
+    def _sync_data(self, node: Node) -> None:
+        for change in node.changes:
+            change.durable = change.durable or not change.doomed
+
+    def _make_durable(self, units: list[Unit]) -> None:
+        """These, and the earlier ones on the same names, in their order."""
+        wanted = {number for unit in units for number in with_earlier(self.units, unit)}
+        for unit in self.units:
+            if unit.number in wanted:
+                for folder, name, node in unit.parts:
+                    put(folder.on_disk, name, node)
+        self.units = [unit for unit in self.units if unit.number not in wanted]
+
+    def dirty(self) -> list[Node]:
+        return [node for node in self.nodes if not node.folder and node.pending()]
+
+
+def put(names: dict[str, Node], name: str, node: Node | None) -> None:
+    if node is None:
+        names.pop(name, None)
+    else:
+        names[name] = node
+
+
+def content(node: Node, fates: dict[int, list[tuple[str, int]]]) -> bytes:
+    """The bytes of a file, when its pending changes met these fates (apply, if none is given)."""
+    data = bytearray(node.base)
+    chosen = iter(fates.get(node.number, ()))
+    for change in node.changes:
+        fate, cut = (APPLY, 0) if change.durable else next(chosen, (APPLY, 0))
+        if fate == SKIP:
+            continue
+        if change.data is None:
+            del data[change.offset :]
+            data.extend(bytes(change.offset - len(data)))
+            continue
+        piece = bytes(len(change.data)) if fate == ZERO else change.data[:cut] if fate == TEAR else change.data
+        if piece:
+            data.extend(bytes(max(0, change.offset - len(data))))
+            data[change.offset : change.offset + len(piece)] = piece
+    return bytes(data)
+
+
+def with_earlier(units: list[Unit], wanted: Unit) -> set[int]:
+    """This one and the earlier ones on the same names."""
+    kept, keys = {wanted.number}, set(wanted.keys())
+    for unit in reversed(units):
+        if unit.number < wanted.number and unit.keys() & keys:
+            kept.add(unit.number)
+            keys |= unit.keys()
+    return kept
