@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from hybrid_engine.cli.output import emit, note, say, size, table
 
 if TYPE_CHECKING:
     from hybrid_engine.files.prune import PruneReport
+
+
+DAMAGED = 65
 
 
 def register(app: typer.Typer) -> None:
@@ -108,20 +111,29 @@ def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Do what is safe, and say what was done.")] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Check the home: journals, queue, rights, leftovers, kind of disk. Exits with 1 when something is wrong."""
-    from dataclasses import asdict, is_dataclass
+    """Check the home: journals, queue, rights, leftovers, kind of disk. Exits with 65 when something is wrong."""
+    from dataclasses import asdict
 
     from hybrid_engine.files import doctor as examiner
     from hybrid_engine.files.place import check_is_home
+    from hybrid_engine.sql.index import Index
 
     layout = options.settings().layout
-    check_is_home(layout)
-    findings: list[Any] = list(examiner.examine(layout, repair=repair))
-    rows = [asdict(found) if is_dataclass(found) and not isinstance(found, type) else vars(found) for found in findings]
+    if not os.path.isdir(layout.private):
+        check_is_home(layout)
+    found = examiner.examine(
+        layout,
+        repair=repair,
+        open_index=lambda write: Index(layout.index) if write else Index.open_reader(layout.index),
+    )
+    rows = [asdict(finding) for finding in found]
     if as_json:
         emit(rows)
-    elif rows:
-        table(rows, {name: name for name in rows[0]})
     else:
-        say("all is well")
-    return 1 if any(row.get("severity") == "error" and not row.get("repaired") for row in rows) else 0
+        for row in rows:
+            row["done"] = "repaired" if row["repaired"] else row["repair"] and f"can be repaired: {row['repair']}"
+        columns = {"severity": "severity", "code": "code", "path": "path", "message": "message"}
+        if any(row["done"] for row in rows):
+            columns["done"] = "repair"
+        table(rows, columns)
+    return DAMAGED if any(row["severity"] == "error" and not row["repaired"] for row in rows) else 0

@@ -30,25 +30,21 @@ def list_workflows(
     as_json: options.Json = False,
 ) -> None:
     """List workflows, newest first."""
-    from hybrid_engine.errors import InputError
     from hybrid_engine.files.dropbox import stamp_now
 
     now = stamp_now()
     pairs = [text.partition("=") for text in label or []]
-    try:
-        rows = options.queries().page(
-            status=options.statuses_of(status),
-            template=template,
-            labels={name: value if sign else None for name, sign, value in pairs} or None,
-            user=user,
-            key=key,
-            since=options.moment_of(since, now) if since else None,
-            until=options.moment_of(until, now) if until else None,
-            limit=limit,
-            after=after,
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from None
+    rows = options.queries().page(
+        status=options.statuses_of(status),
+        template=template,
+        labels={name: value if sign else None for name, sign, value in pairs} or None,
+        user=user,
+        key=key,
+        since=options.moment_of(since, now) if since else None,
+        until=options.moment_of(until, now) if until else None,
+        limit=limit,
+        after=after,
+    )
     if as_json:
         emit(rows)
         return

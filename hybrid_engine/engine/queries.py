@@ -102,6 +102,8 @@ class Queries:
 
         An engine keeps the index; while none runs, what it may lack is looked up in the folders.
         """
+        if after is not None and not after.rpartition("~")[2].isdigit():
+            raise InputError(f"{after!r:.80} is not a cursor", code="bad_cursor")
         rows = self._rows()
         try:
             late = self.home.unindexed(rows) if rows is None or self.home.engine() is None else []
