@@ -6,6 +6,11 @@ Names are loaded when they are first used: `hybrid enqueue` must not pay for wha
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hybrid_engine.authoring import Context, context, function
+    from hybrid_engine.client import Client
+
 __version__ = "0.1.0"
 
 _WHERE = {
