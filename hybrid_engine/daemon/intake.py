@@ -120,9 +120,11 @@ class Intake:
 
     def _slice(self) -> None:
         self._slice_posted = False
+        if self._accepting:
+            return  # one batch at a time; `_accepted` goes on
         end = self._reactor.monotonic() + SLICE_SECONDS
         batch: list[tuple[Reading, Job]] = []
-        while self._reactor.monotonic() < end and len(batch) < BATCH and not self._accepting:
+        while self._reactor.monotonic() < end and len(batch) < BATCH:
             if self._reading is None and not self._open_next():
                 break
             reading = self._reading
@@ -130,7 +132,7 @@ class Intake:
                 self._reading = None
         if batch:
             self._accept(batch)
-        elif not self._accepting:
+        else:
             self._go_on()
 
     def _open_next(self) -> bool:

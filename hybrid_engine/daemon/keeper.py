@@ -16,6 +16,7 @@ from loguru import logger
 
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.run import Entry, Run
+from hybrid_engine.errors import HybridError
 from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import stamp
@@ -62,6 +63,7 @@ class Keeper:
         self._probe = probe
         self._stale: dict[str, Run] = {}
         self._queued: deque[str] = deque()
+        self._commits_seen = -1
         self._ticking = False
         self._queue_shown = -1  # the backlog's count of changes that the queue's view shows; -1: show it anew
         self._queue_at = 0.0
@@ -196,16 +198,21 @@ class Keeper:
         self._syncer.submit(lambda: self._views.write_state(run.id, data), done)
 
     def _show_queued(self, driver: Driver) -> None:
-        """First views of jobs that wait, while there is nothing better to do."""
-        for _ in range(min(QUEUED_AT_ONCE, len(self._queued))):
-            if not self._syncer.idle:
-                return
-            workflow = self._queued.popleft()
-            if workflow in driver.backlog and workflow not in driver.runs:
-                try:
-                    self._views.write_queued(workflow)
-                except Exception as error:  # a view: it comes back when the workflow starts
-                    logger.bind(workflow=workflow).debug("no first view: {}", error)
+        """First views of jobs that wait, while there is nothing better to do: no commit since the last tick."""
+        quiet, self._commits_seen = driver.commits == self._commits_seen, driver.commits
+        if not (quiet and self._queued and self._syncer.idle):
+            return
+        batch = [self._queued.popleft() for _ in range(min(QUEUED_AT_ONCE, len(self._queued)))]
+        waiting = [workflow for workflow in batch if workflow in driver.backlog and workflow not in driver.runs]
+        if waiting:
+            self._syncer.submit(lambda: self._write_queued(waiting), lambda error: None)
+
+    def _write_queued(self, workflows: list[str]) -> None:
+        for workflow in workflows:
+            try:
+                self._views.write_queued(workflow)
+            except (OSError, HybridError) as error:  # a view: it comes back when the workflow starts
+                logger.bind(workflow=workflow).debug("no first view: {}", error)
 
     def _show_queue(self, driver: Driver) -> None:
         now = self._reactor.monotonic()

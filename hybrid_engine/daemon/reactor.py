@@ -68,9 +68,7 @@ class EpollReactor:
 
     def post(self, callback: Callback) -> None:
         self._posted.append(callback)
-        if (
-            not self._rung
-        ):  # a race rings twice at worst, never not at all: the bell is answered before the queue is read
+        if not self._rung:  # a race rings twice at worst
             self._rung = True
             os.eventfd_write(self._bell, 1)
 
@@ -114,11 +112,13 @@ class EpollReactor:
         return wait if longest is None else min(wait, longest)
 
     def _answer_bell(self) -> None:
-        self._rung = False
         try:
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
+        # Only now, and before the posted callbacks are called: who posts from here on rings again, and who found the
+        # bell rung has posted already. The other way round, a ring could be swallowed and the next ones not be rung.
+        self._rung = False
 
     def _call_posted(self) -> None:
         for _ in range(len(self._posted)):

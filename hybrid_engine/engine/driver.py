@@ -56,6 +56,7 @@ class Driver:
         self.runs: dict[str, Run] = {}
         self.closing: set[str] = set()
         self.accepting_work = True
+        self.commits = 0
         self._store = store
         self._syncer = syncer
         self._executor = executor
@@ -275,6 +276,7 @@ class Driver:
     def _committed(self, run: Run) -> None:
         """What the turn decided may be done now, and shown."""
         self._committing -= 1
+        self.commits += 1
         self.slots.used -= run.freed
         run.freed = 0
         self._perform(run)

@@ -31,7 +31,7 @@ class FileInbox:
     def __init__(self, layout: Layout, templates: TemplateStore) -> None:
         self._layout = layout
         self._templates = templates
-        self._frozen: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._frozen: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def scan(self) -> tuple[list[Found], list[str]]:
         """What lies in the inbox, oldest first, and the workflows whose bell was rung."""
@@ -70,20 +70,26 @@ class FileInbox:
 
     def read(self, found: Found, now: Stamp) -> Iterator[Parsed]:
         """The jobs of a file, checked against their templates, or why one cannot be taken. JobError for the whole."""
+        templates: dict[str, tuple[str, dict[str, Any]]] = {}  # looked up once per file, not once per line
         with jobfile.JobFile(self._path(found.name), found.name) as file:
             for entry in file:
-                yield self._parse(found, entry, now)
+                yield self._parse(found, entry, now, templates)
 
-    def _parse(self, found: Found, entry: jobfile.JobEntry, now: Stamp) -> Parsed:
+    def _parse(
+        self, found: Found, entry: jobfile.JobEntry, now: Stamp, templates: dict[str, tuple[str, dict[str, Any]]]
+    ) -> Parsed:
         if entry.error is not None:
             return Parsed(entry.line, None, entry.error, entry.data)
         try:
             request = check_request(entry.raw)
-            template, frozen = self._template(request["template"])
+            name = request["template"]
+            if name not in templates:
+                templates[name] = self._template(name)
+            version, frozen = templates[name]
             job = make_job(
                 request,
                 frozen,
-                template.version,
+                version,
                 id=_id_of(request, found, entry.line),
                 queued_at=now,
                 trigger=request.get("trigger") or "inbox",
@@ -95,13 +101,13 @@ class FileInbox:
             return Parsed(entry.line, None, entry.explain(error), entry.data)
         return Parsed(entry.line, job, None, entry.data, has_id="id" in request or "key" in request)
 
-    def _template(self, name: str) -> tuple[Any, dict[str, Any]]:
-        """The template in use now, frozen on disk, and its JSON object."""
+    def _template(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The version of the template in use now, frozen on disk, and its JSON object."""
         template = self._templates.current(name)
         known = self._frozen.get(name)
-        if known is None or known[0].version != template.version:
+        if known is None or known[0] != template.version:
             self._templates.freeze(template)
-            known = self._frozen[name] = (template, json.loads(template.to_frozen()))
+            known = self._frozen[name] = (template.version, json.loads(template.to_frozen()))
         return known
 
     def is_done(self, workflow: str) -> bool:
