@@ -140,13 +140,21 @@ def clear(path: str, tell: Callable[[str], object]) -> int:
         tell(f"{path} cannot be opened: {error.strerror}")
         return 0
     try:
-        atomic.unlink_quietly(os.path.join(path, "job.json"))
-        return _clear(fd, path, tell)
+        return _unlink_job(fd) + _clear(fd, path, tell)
     except (OSError, RecursionError) as error:
         tell(f"{path} cannot be removed: {error}")
         return 0
     finally:
         os.close(fd)
+
+
+def _unlink_job(folder: int) -> int:
+    try:
+        freed = _occupied(os.stat("job.json", dir_fd=folder, follow_symlinks=False))
+        os.unlink("job.json", dir_fd=folder)
+        return freed
+    except OSError:
+        return 0
 
 
 def _clear(folder: int, path: str, tell: Callable[[str], object]) -> int:

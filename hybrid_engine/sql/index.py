@@ -278,7 +278,7 @@ class Index:
 
     def rebuild(self, source: Source, progress: Progress | None = None) -> None:
         """Bring the index in line with the folders, all at once; `progress` hears how many have been looked at."""
-        for done in reconcile.slices(self, source, keep_queued=False, size=500):
+        for done in reconcile.slices(self, source, keep_queued=False, size=2000):
             if progress:
                 progress(done)
 
