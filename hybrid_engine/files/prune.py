@@ -30,6 +30,11 @@ TOLD = 1_000
 class FinishedIndex(Protocol):
     """What pruning asks of the index (`sql.index.Index`)."""
 
+    @property
+    def complete(self) -> bool: ...
+
+    def rebuild(self, source: Any) -> None: ...
+
     def finished_before(
         self,
         moment: str | None = None,
@@ -103,6 +108,9 @@ def prune(
     """
     limits = _limits(older_than, keep, max_bytes, status, template, now or datetime.now(UTC))
     report = PruneReport(dry_run)
+    if not index.complete:
+        # One that was deleted or damaged. A running engine rebuilds it too; no row can be spoilt by two who do.
+        index.rebuild(records.Records(layout))
     if dry_run:
         queued = records.queued_ids(layout)
         for row in _proposed(layout, index, limits):

@@ -31,8 +31,6 @@ def layout(tmp_path: Path) -> Layout:
 
 def run(layout: Layout, **limits: Any) -> PruneReport:
     with Index(layout.index) as index:
-        if not index.complete:
-            index.rebuild(records.Records(layout))
         return prune.prune(layout, index, now=NOW, **limits)
 
 
@@ -201,6 +199,13 @@ def test_a_row_without_a_folder_is_taken_out(layout: Layout) -> None:
     os.rename(layout.workflow("a"), os.path.join(layout.home, "away"))
     assert run(layout, older_than=ALL).workflows == 0
     assert left(layout) == []
+
+
+def test_a_deleted_index_is_made_again_first(layout: Layout) -> None:
+    a_workflow(layout, "a", *COMPLETED)
+    run(layout, keep=5)
+    os.unlink(layout.index)
+    assert run(layout, keep=0).ids == ["a"]
 
 
 def test_many_are_removed_in_batches(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
