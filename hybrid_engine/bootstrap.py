@@ -114,6 +114,7 @@ def _serve(
     views = FileViews(layout)
     keeper = Keeper(views, Indexed(writer), syncer, reactor, now, about, lambda: _probe(layout))
     keeper_box.append(keeper)
+    _sweep(layout)
     driver = Driver(
         store, syncer, executor, reactor, keeper, now, slots=settings.max_parallel_nodes, grace=settings.grace
     )
@@ -137,6 +138,7 @@ def _serve(
         keeper,
         recovery,
         lambda wake: InboxWatcher(layout.inbox, wake),
+        lambda: _space(layout, settings.min_free),
         rescan=settings.rescan,
         until_idle=until_idle,
     )
@@ -162,16 +164,29 @@ def prepare_process() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "SIGXFSZ"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over the limit is an error of that write, not our end
-    os.umask(0o077)
     processes.become_subreaper()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
+def _sweep(layout: Layout) -> None:
+    """Remove what dropping programs that were killed left half written. Those that live are left alone."""
+    for name in os.listdir(layout.tmp):
+        pid = name.partition("-")[0]
+        if not (pid.isdigit() and os.path.exists(f"/proc/{pid}")):
+            atomic.unlink_quietly(os.path.join(layout.tmp, name))
+
+
 def _report(error: BaseException) -> None:
     """A callback of the reactor raised: it is a bug, or the machine in trouble; the loop goes on."""
     logger.opt(exception=error).error("a part of the daemon failed and goes on: {}: {}", type(error).__name__, error)
+
+
+def _space(layout: Layout, wanted: int) -> tuple[int, int]:
+    """Bytes free and bytes wanted; of a small disk no more than a fiftieth is wanted."""
+    found = os.statvfs(layout.workflows)
+    return found.f_bavail * found.f_frsize, min(wanted, found.f_blocks * found.f_frsize // 50)
 
 
 def _probe(layout: Layout) -> None:

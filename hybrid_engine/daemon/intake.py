@@ -28,6 +28,7 @@ BATCH = 256
 """So many jobs are made durable together."""
 LANES = 4
 """Into so many pieces a batch is cut for the sync threads."""
+RESTART_SECONDS = 1.0
 DROPS_REMEMBERED = 10_000
 """Of so many unfinished drops name and content are remembered, to tell a second drop of the same."""
 VERBS = ("cancel", "pause", "resume", "retry")
@@ -75,6 +76,22 @@ class Intake:
 
     def look(self) -> None:
         """Look into the inbox. Cheap to call too often."""
+        self._guarded(self._look)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A failure that nobody foresaw must not end the intake: it says so and starts afresh after a moment."""
+        try:
+            work()
+        except Exception as error:
+            logger.opt(exception=error).error("the intake failed and is started again: {}", error)
+            if self._reading is not None:
+                self._reading.close()
+            self._reading = None
+            self._files.clear()
+            self._at_work.clear()
+            self._reactor.call_later(RESTART_SECONDS, self.look)
+
+    def _look(self) -> None:
         try:
             found, bells = self._inbox.scan()
         except OSError as error:
@@ -116,7 +133,7 @@ class Intake:
     def _go_on(self) -> None:
         if not self._slice_posted and (self._files or self._reading):
             self._slice_posted = True
-            self._reactor.post(self._slice)
+            self._reactor.post(lambda: self._guarded(self._slice))
 
     def _slice(self) -> None:
         self._slice_posted = False

@@ -51,6 +51,7 @@ class Keeper:
         probe: Callable[[], None],
     ) -> None:
         self.problems: dict[str, str] = {}
+        self.stopping = False
         self.driver: Driver | None = None
         self.reopener: Callable[[str], Run | None] = lambda workflow: None
         self.running: Callable[[], dict[str, Attempt]] = dict
@@ -100,8 +101,7 @@ class Keeper:
         text = getattr(error, "strerror", None) or str(error)
         self.problems["disk"] = f"{text}, since {stamp(self._clock())}; nothing new is started until it works again"
         logger.error("the disk fails ({}): nothing is lost, nothing new is started until it works again", error)
-        if self.driver is not None:
-            self.driver.accepting_work = False
+        self._let_work()
         self._reactor.call_later(PROBE, self._probe_disk)
         self._queue_shown = -1
         self._tick_later()
@@ -136,6 +136,18 @@ class Keeper:
         self._queue_shown = -1
         self._tick_later()
 
+    def space(self, free: int, wanted: int) -> None:
+        """How much room there is: with less than is wanted nothing new is started, so that what runs can end."""
+        if free >= wanted:
+            self.problem("space", None)
+        elif "space" not in self.problems:
+            self.problem("space", f"{free} bytes are free, {wanted} are wanted; nothing new is started until then")
+        self._let_work()
+
+    def _let_work(self) -> None:
+        if self.driver is not None and not self.stopping:
+            self.driver.accepting_work = not ({"disk", "space"} & self.problems.keys())
+
     def _probe_disk(self) -> None:
         def done(error: BaseException | None) -> None:
             if error is not None:
@@ -143,8 +155,7 @@ class Keeper:
                 return
             logger.info("the disk works again")
             self.problems.pop("disk", None)
-            if self.driver is not None:
-                self.driver.accepting_work = True
+            self._let_work()
             self._queue_shown = -1
             self._tick_later()
 

@@ -35,7 +35,8 @@ class Watching(Protocol):
 
 
 class Supervisor:
-    """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given."""
+    """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given; `space` tells
+    the bytes that are free and those that should be."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Supervisor:
         keeper: Keeper,
         recovery: Recovery,
         watcher: Callable[[Callable[[], None]], Watching],
+        space: Callable[[], tuple[int, int]],
         *,
         rescan: float,
         until_idle: bool,
@@ -55,6 +57,7 @@ class Supervisor:
         self._keeper = keeper
         self._recovery = recovery
         self._make_watcher = watcher
+        self._space = space
         self._watcher: Watching | None = None
         self._rescan = rescan
         self._until_idle = until_idle
@@ -84,6 +87,7 @@ class Supervisor:
             self._reactor.post(self._begin_stop)
 
     def _begin_stop(self) -> None:
+        self._keeper.stopping = True
         self._driver.accepting_work = False
         if self._watcher is not None:
             self._watcher.stop()
@@ -104,6 +108,7 @@ class Supervisor:
         self._reactor.call_later(self._rescan, self._keep_watching)
         if self._watcher is None or not self._watcher.is_alive:
             self._start_watcher()
+        self._keeper.space(*self._space())
         self._intake.look()
         self._intake.read_lost_signals()
 

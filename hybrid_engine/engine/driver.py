@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from errno import E2BIG
 
 from hybrid_engine.engine import turn
 from hybrid_engine.engine.backlog import Backlog
@@ -66,6 +67,7 @@ class Driver:
         self._grace = grace
         self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
         self._plans: dict[str, Plan] = {}
+        self._parked_starts: dict[str, str] = {}
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
         self._committing = 0
@@ -157,7 +159,7 @@ class Driver:
             try:
                 for mail in mailbox:
                     self._handle(run, mail, now)
-            except HybridError as error:
+            except Exception as error:  # whatever is wrong with this workflow, the others go on
                 self._broken(run, error)
                 continue
             self._after_turn(run)
@@ -200,9 +202,11 @@ class Driver:
     def _grant_step(self, run: Run, candidate: Candidate, at: str, *, handed_on: bool) -> None:
         step = candidate[2]
         run.offered.discard(step)
-        if run.stuck or not turn.may_start(run, step):
-            return
         pool = run.plan.steps[step].concurrency
+        if run.stuck or not turn.may_start(run, step):
+            if pool is not None:  # it may have been the one chosen for a free place: let the next one have it
+                self._unpark(self.pools.next(pool.pool))
+            return
         if pool is not None and not self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
             self.pools.park(pool.pool, candidate)
             run.offered.add(step)
@@ -229,10 +233,13 @@ class Driver:
     def _start_workflow(self, candidate: Candidate, at: str) -> None:
         entry = self.backlog.get(candidate[1])
         run = self.runs.get(candidate[1])
-        if entry is None or entry.status == "paused":
+        chosen_for = self._parked_starts.pop(candidate[1], None)
+        # A run that is committing is offered again by `_committed` when it still is to be started.
+        gone = run is not None and (run.committing or run.stuck or run.state.status != "queued")
+        if entry is None or entry.status == "paused" or gone:
+            if chosen_for is not None:
+                self._unpark(self.pools.next(chosen_for))
             return
-        if run is not None and (run.committing or run.stuck or run.state.status != "queued"):
-            return  # `_committed` offers it again when it still is to be started
         try:
             run = run or self._open_new(entry, at)
         except HybridError as error:
@@ -245,6 +252,7 @@ class Driver:
         pool = run.plan.template.concurrency
         if pool is not None and not self.pools.enter(pool.pool, pool.limit, run.id):
             self.pools.park(pool.pool, candidate)
+            self._parked_starts[entry.id] = pool.pool
             self.backlog.show(entry, "queued", f"pool {pool.pool}")
             if not run.committing and run.is_new and len(run.events) == 1:
                 del self.runs[run.id]
@@ -285,6 +293,8 @@ class Driver:
             return
         self._show(run)
         self._watcher.changed(run)
+        if run.state.active == 0 and not run.mailbox:
+            run.journal.close()  # it may wait for long, and descriptors are few
         if run.state.status == "queued":
             self._offer_start(run.entry)
         if run.mailbox:
@@ -311,8 +321,17 @@ class Driver:
         try:
             self._executor.submit(attempt)
         except OSError as error:
+            if error.errno == E2BIG:
+                self._cannot_begin(attempt, f"its script and environment are too large for the system: {error}")
+                return
             self._watcher.short_of(error, attempt)
             self._reactor.call_later(SUBMIT_AGAIN, lambda: self._submit_again(attempt))
+        except ValueError as error:  # a NUL byte, a lone surrogate
+            self._cannot_begin(attempt, f"it cannot be handed to the system: {error}")
+
+    def _cannot_begin(self, attempt: Attempt, why: str) -> None:
+        error = {"kind": "start", "message": why}
+        self._outcome(Outcome(attempt.workflow, attempt.step, attempt.number, "failed", error=error))
 
     def _submit_again(self, attempt: Attempt) -> None:
         run = self.runs.get(attempt.workflow)

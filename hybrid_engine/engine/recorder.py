@@ -46,7 +46,7 @@ class Recorder:
         run.committing = True
         try:
             run.journal.append(run.at, run.events)
-        except OSError as error:
+        except Exception as error:
             self._later(run, error, rewrite=False)
             return
         if alone and self._syncer.idle:

@@ -70,4 +70,8 @@ class Pools:
         """Give the place back; returns the first who waits for one."""
         if self.holders[pool].pop(holder, self) is self:
             return None
+        return self.next(pool)
+
+    def next(self, pool: str) -> Candidate | None:
+        """The first who waits for a place, because one is free that its finder did not want."""
         return heapq.heappop(self._parked[pool]) if self._parked[pool] else None

@@ -1,1 +1,1 @@
-"""Everything that touches the home's files: paths, atomic writes, journals, views, the queue folder, the inbox, the lock."""
+"""Everything that touches the home's files: paths, atomic writes, journals, views, queue, inbox, templates, lock."""

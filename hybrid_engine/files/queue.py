@@ -91,7 +91,8 @@ def is_known(layout: Layout, workflow: str) -> bool:
 
 def names(layout: Layout) -> tuple[list[str], list[str]]:
     """The names in `queue/`, in order, and those that are not names of jobs."""
-    good, strange = [], []
+    good: list[str] = []
+    strange: list[str] = []
     for name in os.listdir(layout.queue):
         (good if parse_queue_name(name) else strange).append(name)
     good.sort()

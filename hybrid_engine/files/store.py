@@ -48,6 +48,7 @@ class FileStore:
 
     def history(self, workflow: str) -> History | None:
         path = self.layout.journal(workflow)
+        atomic.unlink_quietly(path + ".tmp")  # of a rewriting that a crash cut short
         reading = journals.read(path)
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage}")

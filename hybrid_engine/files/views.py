@@ -22,8 +22,8 @@ QUEUE_FORMAT = 1
 _encode = encoder(sort_keys=True, item_separator=", ", key_separator=": ")
 
 _STATE_FIELDS = (
-    "id", "template", "version", "status", "seq", "priority", "user", "trigger", "key", "source", "parent", "forked_from",
-    "params", "labels", "queued_at", "due_at", "started_at", "ended_at", "updated_at", "cancel_requested_at", "error",
+    "id", "template", "version", "status", "seq", "priority", "user", "trigger", "key", "source", "parent",
+    "forked_from", "params", "labels", "queued_at", "due_at", "started_at", "ended_at", "updated_at", "cancel_requested_at", "error",
     "signals",
 )  # fmt: skip
 _STEP_FIELDS = (
@@ -53,7 +53,7 @@ def step_record(step: StepState) -> dict[str, Any]:
 
 
 def queued_record(job: Job, updated_at: str | None = None) -> dict[str, Any]:
-    """The JSON object of `state.json` of a job that has no journal yet: what its first event would fold to, with seq 0."""
+    """The JSON object of `state.json` while there is no journal: what the first event would fold to, with seq 0."""
     record: dict[str, Any] = dict.fromkeys(_STATE_FIELDS)
     for name in ("id", "template", "version", "priority", "user", "trigger", "key", "source", "params", "labels",
                  "queued_at", "due_at", "parent"):  # fmt: skip

@@ -80,7 +80,7 @@ def keyed_workflow_id(user: str, template: str, key: str) -> str:
 
 
 def queue_name(priority: int, due_at: str, workflow: str) -> str:
-    """The name of a job's file in `queue/`, such that sorting names gives the order of work: `<9-priority>-<due>-<id>.json`."""
+    """The name of a job's file in `queue/`, `<9-priority>-<due>-<id>.json`: sorted names are in the order of work."""
     digits = due_at.replace("-", "").replace(":", "").replace(".", "")
     return f"{9 - priority}-{digits}-{workflow}.json"
 

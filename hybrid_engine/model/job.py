@@ -14,9 +14,9 @@ REQUEST_FIELDS = ("template", "params", "priority", "delay", "at", "key", "label
 
 
 class Job:
-    """An accepted job: everything is checked, defaulted and resolved. Its file is the record until the journal begins."""
+    """An accepted job: everything is checked, defaulted and resolved. The record until the journal begins."""
 
-    __slots__ = (
+    __slots__ = (  # noqa: RUF023 - in the order in which people want to read them in a job file
         "id", "template", "version", "params", "priority", "queued_at", "due_at", "key", "labels", "user", "trigger",
         "source", "steps", "parent",
     )  # fmt: skip
