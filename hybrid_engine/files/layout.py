@@ -45,7 +45,8 @@ class Layout:
         """All folders of a complete home, parents first."""
         return [
             self.home, self.private, self.tmp, self.frozen, self.frozen_names, self.workers, self.quarantine,
-            self.trash, self.inbox, self.rejected, self.queue, self.workflows, self.templates, self.functions, self.logs,
+            self.trash, self.inbox, self.rejected, self.queue, self.workflows, self.templates, self.functions,
+            self.logs,
         ]  # fmt: skip
 
     # --- of the queue and the inbox

@@ -23,8 +23,8 @@ _encode = encoder(sort_keys=True, item_separator=", ", key_separator=": ")
 
 _STATE_FIELDS = (
     "id", "template", "version", "status", "seq", "priority", "user", "trigger", "key", "source", "parent",
-    "forked_from", "params", "labels", "queued_at", "due_at", "started_at", "ended_at", "updated_at", "cancel_requested_at", "error",
-    "signals",
+    "forked_from", "params", "labels", "queued_at", "due_at", "started_at", "ended_at", "updated_at",
+    "cancel_requested_at", "error", "signals",
 )  # fmt: skip
 _STEP_FIELDS = (
     "started_at", "ended_at", "retry_at", "exit_code", "output", "error", "reason", "lost", "reopened_at_attempt",
