@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import sys
 
+INTERRUPTED = 130
+
 
 def main() -> int:
     """Run the command line of this process; returns the exit code."""
     argv = sys.argv[1:]
-    if argv[:1] == ["enqueue"]:
-        from hybrid_engine.cli import fast
+    try:
+        if argv[:1] == ["enqueue"]:
+            from hybrid_engine.cli import fast
 
-        code = fast.enqueue(argv[1:], os.environ)
-        if code is not None:
-            _leave(code)
-    from hybrid_engine.cli.app import run
+            code = fast.enqueue(argv[1:], os.environ)
+            if code is not None:
+                _leave(code)
+        from hybrid_engine.cli.app import run
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _leave(code: int) -> None:

@@ -29,7 +29,9 @@ def complete_template(incomplete: str) -> list[str]:
 
 def complete_workflow(incomplete: str) -> list[str]:
     try:
-        return [row["id"] for row in queries().page(limit=200) if row["id"].startswith(incomplete)]
+        found = queries()
+        newest = [row["id"] for row in found.page(limit=200) if row["id"].startswith(incomplete)]
+        return newest or found.home.matching(incomplete, 50)
     except (HybridError, OSError):
         return []
 

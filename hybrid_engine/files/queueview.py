@@ -28,7 +28,7 @@ NO_ENGINE = "a daemon"
 
 _OF_AN_ENGINE = ("a free slot", None)
 
-SMALL = 1_000_000
+SMALL = 500_000
 """Bytes up to which the view is always brought up to date."""
 SECONDS_PER_BYTE = 20e-9
 SHARE = 20
@@ -104,7 +104,7 @@ def current(
 ) -> bytes | None:
     """The bytes the view should have while no engine runs; None when more than `most` jobs would have to be read."""
     mtime_ns = queue_mtime(layout)
-    names, _ = queue.names(layout)
+    names = sorted(os.listdir(layout.queue))
     have: dict[bytes, bytes] = {**lines_by_id(_old(layout)), **(known or {})}
     lines, read = [], 0
     for name in names:
@@ -159,7 +159,9 @@ def _line_of(layout: Layout, name: str, now: str) -> bytes | None:
     """The line of a job that the old view does not have; None for one that has just gone or cannot be read."""
     try:
         job = queue.read_job(layout.queued(name))
-    except (JobError, OSError):
+        if queue.name_of(job) != name:
+            return None
+    except (JobError, OSError, ValueError):
         return None
     if not queue.is_known(layout, job.id):
         return waiting_line(job, now)
