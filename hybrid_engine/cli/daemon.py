@@ -105,6 +105,7 @@ def status(as_json: options.Json = False) -> int:
         "home": options.settings().home,
         "engine": {**(engine or {}), **(head.get("engine") or {})} if engine is not None else None,
         "queue": head.get("counts") or {},
+        "inbox": queries.home.inbox(),
         "workflows": queries.counts(),
     }
     if as_json:
@@ -137,6 +138,10 @@ def _tell_status(found: dict[str, Any]) -> None:
             say(f"problem: {problem}")
     told = [f"{count} {word}" for word, count in found["queue"].items() if count and word != "total"]
     say(f"queue: {', '.join(told) or 'empty'}")
+    if found["inbox"]["waiting"]:
+        say(f"inbox: {found['inbox']['waiting']} not taken yet")
+    if found["inbox"]["rejected"]:
+        say(f"rejected: {found['inbox']['rejected']} (see inbox/rejected/*.reason.json)")
     ended = [f"{found['workflows'].get(word, 0)} {word}" for word in ("completed", "failed", "cancelled")]
     say(f"finished: {', '.join(ended)}")
 

@@ -100,6 +100,11 @@ class FileReader:
         found.update(queued_ids(self.layout))
         return found
 
+    def inbox(self) -> dict[str, int]:
+        waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))
+        reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
+        return {"waiting": waiting - 1, "rejected": reasons}
+
     def matching(self, part: str, most: int) -> list[str]:
         found: list[str] = []
         for workflow in workflow_ids(self.layout):

@@ -75,6 +75,9 @@ class Looking(Protocol):
     def in_flight(self) -> Collection[str]:
         """The ids of all jobs that are dropped by our own programs or accepted, and unfinished."""
 
+    def inbox(self) -> dict[str, int]:
+        """How many files lie in the inbox and were not taken yet ("waiting"), and how many were rejected."""
+
     def matching(self, part: str, most: int) -> list[str]:
         """Up to `most` ids that begin or end with `part`."""
 

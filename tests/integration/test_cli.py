@@ -325,6 +325,15 @@ def test_status_without_a_daemon_exits_with_3_and_counts_all_the_same(hybrid: Hy
     assert hybrid("status", "--json").json["engine"] is None
 
 
+def test_status_counts_what_lies_in_the_inbox_and_what_was_rejected(hybrid: Hybrid, story: Layout) -> None:
+    Path(story.inbox, "job.yaml").write_text("template: greet")
+    Path(story.rejected, "bad.yaml").write_text("x")
+    Path(story.rejected, "bad.yaml.reason.json").write_text("{}")
+    assert hybrid("status", "--json").json["inbox"] == {"waiting": 1, "rejected": 1}
+    assert "inbox: 1 not taken yet" in hybrid("status").out
+    assert "rejected: 1" in hybrid("status").out
+
+
 def test_logs_print_what_steps_said_byte_for_byte(story: Layout) -> None:
     folder = Path(story.attempt("w-done", "one", 1))
     folder.mkdir(parents=True)
