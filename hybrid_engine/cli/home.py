@@ -71,6 +71,8 @@ def prune(
     from hybrid_engine.errors import InputError
     from hybrid_engine.files import prune as pruning
     from hybrid_engine.files.home import open_home
+    from hybrid_engine.files.lock import holder
+    from hybrid_engine.files.records import Records
     from hybrid_engine.model.durations import microseconds
     from hybrid_engine.settings import bytes_of
     from hybrid_engine.sql.index import Index
@@ -83,6 +85,8 @@ def prune(
     except ValueError as error:
         raise InputError(str(error)) from None
     with Index(layout.index) as index:
+        if index.fresh and holder(layout) is None:
+            index.rebuild(Records(layout))
         report = pruning.prune(
             layout, index, older_than=age, keep=keep, max_bytes=limit, status=options.statuses_of(status),
             template=template, dry_run=dry_run,

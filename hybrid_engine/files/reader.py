@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from hybrid_engine.errors import JournalError
+from hybrid_engine.errors import HomeError, JournalError
 from hybrid_engine.files import atomic, dropbox, journal, lock, queue, queueview, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.records import Records, folded, queued_ids, read_state, workflow_ids
@@ -37,8 +37,8 @@ class FileReader:
     def engine(self) -> dict[str, Any] | None:
         try:
             return lock.holder(self.layout)
-        except OSError:
-            return None
+        except HomeError:
+            return None  # where the lock cannot be opened for writing, nobody can be the engine
 
     def record(self, workflow: str) -> Record | None:
         path = self.layout.journal(workflow)

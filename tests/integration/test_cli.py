@@ -428,6 +428,15 @@ def test_templates_are_listed_and_shown(hybrid: Hybrid, layout: Layout) -> None:
     assert hybrid("templates", "show", "greet", "--json").json["name"] == "greet"
 
 
+def test_prune_knows_finished_workflows_without_an_index(hybrid: Hybrid, story: Layout) -> None:
+    assert not os.path.exists(story.index)
+    found = hybrid("prune", "--keep", "1", "--json")
+    assert (found.code, found.json["ids"]) == (0, ["w-done"])
+    assert not os.path.exists(story.workflow("w-done"))
+    assert hybrid("prune", "--max-size", "lots").code == 2
+    assert hybrid("prune", "--older-than", "long").code == 2
+
+
 # --- the daemon
 
 

@@ -13,8 +13,8 @@ from homes import COMPLETED, FAILED, REOPENED, STARTED, VERSION, a_home, a_workf
 
 from hybrid_engine.engine.commands import Commands, refuse_what_cannot_be_meant
 from hybrid_engine.engine.queries import Queries
-from hybrid_engine.errors import ConflictError, InputError, JobError, JournalError, NotFoundError
-from hybrid_engine.files import dropbox, queue, queueview, views
+from hybrid_engine.errors import ConflictError, HomeError, InputError, JobError, JournalError, NotFoundError
+from hybrid_engine.files import dropbox, lock, queue, queueview, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.files.reader import FileReader
@@ -215,6 +215,17 @@ def test_with_an_engine_at_work_the_folders_are_left_alone(
 
     monkeypatch.setattr(FileReader, "unindexed", refuse)
     assert ids(queries(layout).page()) == ["w1"]
+
+
+def test_a_home_that_can_only_be_read_can_be_looked_at(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_workflow(layout, "w1", *COMPLETED)
+
+    def refuse(*_: object) -> None:
+        raise HomeError("cannot open the lock: Read-only file system")
+
+    monkeypatch.setattr(lock, "holder", refuse)
+    assert ids(queries(layout).page()) == ["w1"]
+    assert queries(layout).home.queue_jobs(None) == []
 
 
 # --- why
