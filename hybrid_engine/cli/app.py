@@ -66,9 +66,11 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; what is still in the buffer goes nowhere, and says nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return _seen_enough()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer makes this of it
+            return _seen_enough()
+        return ended.code if isinstance(ended.code, int) else 0
     except OSError as error:
         complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 1
@@ -76,6 +78,12 @@ def run(argv: list[str]) -> int:
         return _usage(error)
     except Exception as error:
         return _internal(error)
+
+
+def _seen_enough() -> int:
+    """Whoever read our output went away. What is still in the buffer goes nowhere, and says nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
 
 
 def _usage(error: Exception) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,11 +159,30 @@ def test_an_error_nobody_thought_of_is_short_and_kept_whole_in_a_file(
     assert report.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(story: Layout) -> None:
-    script = f"{sys.executable} -m hybrid_engine.cli.main list | true"
+@pytest.mark.parametrize("command", ["list", "logs w-done", "tail w-done --json"])
+def test_a_reader_that_has_seen_enough_is_no_error(story: Layout, command: str) -> None:
+    folder = Path(story.attempt("w-done", "one", 1))
+    folder.mkdir(parents=True)
+    (folder / "stdout.log").write_bytes(b"a line\n" * 100_000)
+    argv = [sys.executable, "-m", "hybrid_engine.cli.main", *command.split()]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": story.home}
-    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(60) == 0
+
+
+def test_ctrl_c_is_quiet(story: Layout) -> None:
+    argv = [sys.executable, "-m", "hybrid_engine.cli.main", "tail", "w-going"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": story.home}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, b"")
 
 
 # --- init and config
