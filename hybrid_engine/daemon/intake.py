@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
 from loguru import logger
 
@@ -306,7 +307,7 @@ class Intake:
             if failed:
                 self._not_accepted(batch, failed[0])
             else:
-                self._syncer.submit(lambda: self._acceptor.announce(jobs), announced)
+                self._syncer.submit((lambda: self._acceptor.announce(jobs), announced))
 
         def announced(error: BaseException | None) -> None:
             if error is not None:
@@ -315,13 +316,13 @@ class Intake:
                 self._accepted(batch)
 
         for lane in lanes:
-            self._syncer.submit(lambda lane=lane: self._acceptor.lay(lane), laid)  # type: ignore[misc]
+            self._syncer.submit((partial(self._acceptor.lay, lane), laid))
 
     def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
         for reading, job in batch:
             self._accepting.discard(job.id)
             reading.under_way -= 1
-            self._driver.admit(Entry.of(job))
+            self._driver.admit(Entry.of(job), job)
             self._queued(job)
             logger.bind(workflow=job.id).debug("accepted {} from {}", job.template, reading.found.name)
         for reading in {id(reading): reading for reading, _ in batch}.values():

@@ -159,7 +159,7 @@ class Keeper:
             self._queue_shown = -1
             self._tick_later()
 
-        self._syncer.submit(self._probe, done)
+        self._syncer.submit((self._probe, done))
 
     # --- ticks
 
@@ -206,7 +206,7 @@ class Keeper:
                 run.wants_close = False
                 driver.close(run)
 
-        self._syncer.submit(lambda: self._views.write_state(run.id, data), done)
+        self._syncer.submit((lambda: self._views.write_state(run.id, data), done))
 
     def _show_queued(self, driver: Driver) -> None:
         """First views of jobs that wait, while there is nothing better to do: no commit since the last tick."""
@@ -216,7 +216,7 @@ class Keeper:
         batch = [self._queued.popleft() for _ in range(min(QUEUED_AT_ONCE, len(self._queued)))]
         waiting = [workflow for workflow in batch if workflow in driver.backlog and workflow not in driver.runs]
         if waiting:
-            self._syncer.submit(lambda: self._write_queued(waiting), lambda error: None)
+            self._syncer.submit((lambda: self._write_queued(waiting), lambda error: None))
 
     def _write_queued(self, workflows: list[str]) -> None:
         for workflow in workflows:
@@ -256,7 +256,7 @@ class Keeper:
                 self._queue_shown = -1
                 self.disk(error)
 
-        self._syncer.submit(work, done)
+        self._syncer.submit((work, done))
 
     def _engine(self, driver: Driver) -> dict[str, Any]:
         running = [

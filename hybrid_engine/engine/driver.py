@@ -23,16 +23,18 @@ from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.errors import HybridError
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import StopAttempt, WakeStep
+from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import moment, stamp
 from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Store, Syncer
+from hybrid_engine.ports.storage import Store, Syncer, Task
 from hybrid_engine.rules.decisions import Plan
 from hybrid_engine.rules.transitions import evolve
 
 LONGEST_TIMER = 30.0
 """Seconds after which a wall-clock wait is looked at again: the wall clock may have been set meanwhile."""
 SUBMIT_AGAIN = 0.2
+FRESH = 2_000
 FINISH_AGAIN = 1.0
 
 
@@ -68,6 +70,7 @@ class Driver:
         self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
         self._plans: dict[str, Plan] = {}
         self._parked_starts: dict[str, str] = {}
+        self._fresh: dict[str, Job] = {}
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
         self._committing = 0
@@ -90,9 +93,14 @@ class Driver:
 
     # --- ways in
 
-    def admit(self, entry: Entry) -> None:
-        """A job was accepted (durably). It starts when it is due and a slot is free."""
+    def admit(self, entry: Entry, job: Job | None = None) -> None:
+        """A job was accepted (durably). It starts when it is due and a slot is free.
+
+        `job` saves reading it again when it starts soon; of many that wait only the first are kept.
+        """
         self.backlog.add(entry)
+        if job is not None and len(self._fresh) < FRESH:
+            self._fresh[entry.id] = job
         self._offer_start(entry)
 
     def signal(self, workflow: str, signal: Signal) -> None:
@@ -103,6 +111,12 @@ class Driver:
                 run = self._open_for_signal(workflow, signal)
             except HybridError as error:
                 self._watcher.stuck(workflow, error)
+                return
+            except FileNotFoundError:
+                return  # it is being pruned: when that fails, its folder and the signal in it come back
+            except OSError as error:
+                self._watcher.disk(error)
+                self._reactor.call_later(FINISH_AGAIN, lambda: self.signal(workflow, signal))
                 return
             if run is None:
                 self._store.drop_signal(workflow, signal.name)
@@ -279,6 +293,8 @@ class Driver:
         alone = len(ready) == 1 and self._committing == 0
         for run in ready.values():
             self._committing += 1
+            # What ends is finished by the same thread right behind its commit: one hand-over less.
+            run.finish = self._finishing(run) if run.state.is_final and not run.viewing else None
             self._recorder.commit(run, alone=alone)
 
     def _committed(self, run: Run) -> None:
@@ -288,6 +304,10 @@ class Driver:
         self.slots.used -= run.freed
         run.freed = 0
         self._perform(run)
+        if run.state.is_final and run.finish is not None:
+            self.closing.add(run.id)
+            run.journal.close()
+            return
         if run.state.is_final:
             self.close(run)
             return
@@ -361,23 +381,27 @@ class Driver:
     def close(self, run: Run) -> None:
         """Last view, then out of the queue. The run leaves memory only when both are done."""
         self.closing.add(run.id)
+        run.journal.close()
         if run.viewing:  # an earlier view is being written: the last one must come after it
             run.wants_close = True
-            return
-        view = self._watcher.last_view(run)
-        run.journal.close()
+        else:
+            self._syncer.submit(self._finishing(run))
 
-        def done(error: BaseException | None) -> None:
-            if error is not None:
-                self._watcher.disk(error)
-                self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit(work, done))
-                return
-            self._closed(run)
+    def _finishing(self, run: Run) -> Task:
+        """The work of leaving the queue, to be done when the last event is committed."""
+        view = self._watcher.last_view(run)
 
         def work() -> None:
             self._store.finish(run.job, run.entry.name, view)
 
-        self._syncer.submit(work, done)
+        def done(error: BaseException | None) -> None:
+            if error is None:
+                self._closed(run)
+                return
+            self._watcher.disk(error)
+            self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit((work, done)))
+
+        return work, done
 
     def _closed(self, run: Run) -> None:
         self.closing.discard(run.id)
@@ -417,7 +441,7 @@ class Driver:
 
     def _open_new(self, entry: Entry, at: str) -> Run:
         """A run for a job whose journal begins now. Its first event waits to be committed with what comes next."""
-        job = self._store.job(entry.id, entry.name)
+        job = self._fresh.pop(entry.id, None) or self._store.job(entry.id, entry.name)
         event = turn.created_event(job)
         state = evolve(None, event, 1, at)
         run = Run(job, entry, self.plan(job.version), state, self._store.new_journal(entry.id), is_new=True)

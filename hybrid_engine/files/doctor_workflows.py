@@ -19,7 +19,8 @@ from hybrid_engine.files import atomic, journal, queue, records, views
 from hybrid_engine.files.doctor_home import check_rights, leftover
 from hybrid_engine.files.findings import Findings
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.model.ids import is_id, parse_queue_name
+from hybrid_engine.files.quarantine import put_aside, put_queue_file_aside
+from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.state import WorkflowState
 
@@ -311,43 +312,3 @@ def _how_wrong(found: bytes) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         return "cannot be read"
     return f"is not what the journal says (it shows event {seq})"
-
-
-def put_aside(layout: Layout, workflow: str, reason: str, name: str | None) -> str:
-    """Put a workflow into quarantine: its folder unchanged, the reason, and its file of the queue.
-
-    The queue's file goes first: left alone in the queue, it would make the next engine begin the workflow anew.
-    """
-    source, target = layout.workflow(workflow), _free(os.path.join(layout.quarantine, workflow))
-    if name is not None and parse_queue_name(name):
-        atomic.rename(layout.queued(name), os.path.join(source, "queued.json"))
-        atomic.sync_folder(source)
-        atomic.sync_folder(layout.queue)
-    atomic.rename(source, target)
-    _note_reason(target, {"workflow": workflow, "reason": reason})
-    for folder in (target, layout.quarantine, layout.workflows):
-        atomic.sync_folder(folder)
-    return target
-
-
-def put_queue_file_aside(layout: Layout, name: str, reason: str) -> str:
-    """Put a file of the queue that is no job into quarantine."""
-    target = _free(os.path.join(layout.quarantine, name))
-    atomic.make_folder(target)
-    _note_reason(target, {"queue_file": name, "reason": reason})
-    atomic.rename(layout.queued(name), os.path.join(target, "job.json"))
-    for folder in (target, layout.quarantine, layout.queue):
-        atomic.sync_folder(folder)
-    return target
-
-
-def _note_reason(folder: str, reason: dict[str, str]) -> None:
-    atomic.write_new(os.path.join(folder, "reason.json"), (json.dumps(reason, indent=1) + "\n").encode())
-
-
-def _free(path: str) -> str:
-    number, target = 1, path
-    while os.path.lexists(target):
-        number += 1
-        target = f"{path}.{number}"
-    return target

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hybrid_engine.errors import JobError, JournalError
-from hybrid_engine.files import atomic, queue, queueview
+from hybrid_engine.files import atomic, quarantine, queue, queueview
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.templates import TemplateStore
@@ -81,32 +81,12 @@ class FileStore:
         _remove_if_empty(folder)
 
     def quarantine(self, workflow: str, reason: str, name: str) -> None:
-        source = self.layout.workflow(workflow)
-        target = _free_folder(os.path.join(self.layout.quarantine, workflow))
-        if os.path.isdir(source):
-            atomic.rename(source, target)
-        else:
-            atomic.make_folders(target)
-        data = json.dumps({"workflow": workflow, "reason": reason}, indent=1) + "\n"
-        atomic.write_new(os.path.join(target, "reason.json"), data.encode())
-        atomic.rename(self.layout.queued(name), os.path.join(target, "queued.json"))
-        for folder in (target, self.layout.quarantine, self.layout.workflows, self.layout.queue):
-            atomic.sync_folder(folder)
-
-    def quarantine_queued(self, name: str, reason: str) -> None:
-        """Put a queue file aside that cannot be a job."""
-        target = _free_folder(os.path.join(self.layout.quarantine, name))
-        atomic.make_folders(target)
-        data = json.dumps({"queue_file": name, "reason": reason}, indent=1) + "\n"
-        atomic.write_new(os.path.join(target, "reason.json"), data.encode())
-        atomic.rename(self.layout.queued(name), os.path.join(target, "job.json"))
-        for folder in (target, self.layout.quarantine, self.layout.queue):
-            atomic.sync_folder(folder)
+        quarantine.put_aside(self.layout, workflow, reason, name)
 
     def unfinished(self) -> Iterator[Unfinished]:
         names, strange = queue.names(self.layout)
         for name in strange:
-            self.quarantine_queued(name, "its name is not that of a job")
+            quarantine.put_queue_file_aside(self.layout, name, "its name is not that of a job")
         hints = queueview.lines_by_id(_read_or_nothing(self.layout.queue_state))
         for name in names:
             parsed = parse_queue_name(name)
@@ -152,11 +132,3 @@ def _remove_if_empty(folder: str) -> None:
         os.rmdir(folder)
     except OSError:
         pass
-
-
-def _free_folder(path: str) -> str:
-    number, target = 1, path
-    while os.path.lexists(target):
-        number += 1
-        target = f"{path}.{number}"
-    return target

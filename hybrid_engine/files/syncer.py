@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 
 from hybrid_engine.ports.reactor import Reactor
-
-Work = Callable[[], None]
-Done = Callable[[BaseException | None], None]
+from hybrid_engine.ports.storage import Task
 
 
 class SyncPool:
@@ -22,7 +21,7 @@ class SyncPool:
     def __init__(self, reactor: Reactor, threads: int) -> None:
         self._reactor = reactor
         self._size = max(1, threads)
-        self._work: SimpleQueue[tuple[Work, Done] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[Task, ...] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._under_way = 0
 
@@ -30,14 +29,14 @@ class SyncPool:
     def idle(self) -> bool:
         return self._under_way == 0
 
-    def submit(self, work: Work, done: Done) -> None:
-        """Run `work` in a thread, then `done(error or None)` in the reactor's thread."""
+    def submit(self, *work: Task) -> None:
+        """Do `work` in a thread, piece after piece until one fails; each `done(error or None)` in the reactor's."""
         if len(self._threads) < self._size and self._under_way >= len(self._threads):
             thread = threading.Thread(target=self._serve, name=f"sync-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._under_way += 1
-        self._work.put((work, done))
+        self._work.put(work)
 
     def close(self) -> None:
         """Wait until all that was submitted is done; the reactor must still call what was posted."""
@@ -48,15 +47,22 @@ class SyncPool:
         self._threads.clear()
 
     def _serve(self) -> None:
-        while (item := self._work.get()) is not None:
-            work, done = item
-            error: BaseException | None = None
-            try:
-                work()
-            except BaseException as caught:  # whatever it is, the thread must live and the reactor must hear of it
-                error = caught
-            self._reactor.post(lambda done=done, error=error: self._finish(done, error))  # type: ignore[misc]
+        while (work := self._work.get()) is not None:
+            for number, (piece, done) in enumerate(work, 1):
+                error = _outcome_of(piece)
+                is_last = error is not None or number == len(work)
+                self._reactor.post(partial(self._tell, done, error, is_last))
+                if is_last:
+                    break
 
-    def _finish(self, done: Done, error: BaseException | None) -> None:
-        self._under_way -= 1
+    def _tell(self, done: Callable[[BaseException | None], None], error: BaseException | None, is_last: bool) -> None:
+        self._under_way -= is_last
         done(error)
+
+
+def _outcome_of(work: Callable[[], None]) -> BaseException | None:
+    try:
+        work()
+        return None
+    except BaseException as error:  # whatever it is, the thread must live and the reactor must hear of it
+        return error
