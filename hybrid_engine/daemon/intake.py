@@ -27,6 +27,8 @@ SLICE_SECONDS = 0.01
 """So long the intake reads before it lets others have a turn."""
 BATCH = 256
 """So many jobs are made durable together."""
+SLOW_BYTES = 16_384
+"""A YAML file larger than this is read away from the reactor."""
 LANES = 4
 """Into so many pieces a batch is cut for the sync threads."""
 RESTART_SECONDS = 1.0
@@ -68,12 +70,14 @@ class Intake:
         self._accepting: set[str] = set()
         self._drops: dict[str, tuple[int, str]] = {}
         self._slice_posted = False
+        self._loading = False
         self._look_again = False
 
     @property
     def is_idle(self) -> bool:
         """Nothing in the inbox is being looked at or waited for."""
-        return not (self._files or self._at_work or self._reading or self._watched or self._accepting)
+        under_way = self._files or self._at_work or self._reading or self._watched or self._accepting
+        return not (under_way or self._loading)
 
     def look(self) -> None:
         """Look into the inbox. Cheap to call too often."""
@@ -138,7 +142,7 @@ class Intake:
 
     def _slice(self) -> None:
         self._slice_posted = False
-        if self._accepting:
+        if self._accepting or self._loading:
             return  # one batch at a time; `_accepted` goes on
         end = self._reactor.monotonic() + SLICE_SECONDS
         batch: list[tuple[Reading, Job]] = []
@@ -155,12 +159,28 @@ class Intake:
 
     def _open_next(self) -> bool:
         """Begin the next file that is ready to be read; False when there is none."""
-        while self._files:
+        while self._files and not self._loading:
             found = self._files.popleft()
             if self._is_ready(found):
-                self._reading = Reading(found, self._inbox.read(found, stamp(self._clock())))
+                jobs = self._inbox.read(found, stamp(self._clock()))
+                if found.size > SLOW_BYTES and found.name.endswith((".yaml", ".yml")):
+                    self._load(found, jobs)
+                    return False
+                self._reading = Reading(found, jobs)
                 return True
         return False
+
+    def _load(self, found: Found, jobs: Iterator[Parsed]) -> None:
+        """Read a large YAML file in a thread: it can take seconds, and steps that end must not wait for it."""
+        loaded: list[Parsed] = []
+
+        def done(error: BaseException | None) -> None:
+            self._loading = False
+            self._reading = Reading(found, _replay(loaded, error))
+            self._go_on()
+
+        self._loading = True
+        self._syncer.submit((lambda: loaded.extend(jobs), done))
 
     def _is_ready(self, found: Found) -> bool:
         """May this file be read now? One that is being written, or was seen incomplete, must first come to rest."""
@@ -402,6 +422,12 @@ class Reading:
         close = getattr(self.jobs, "close", None)
         if close is not None:
             close()
+
+
+def _replay(loaded: list[Parsed], error: BaseException | None) -> Iterator[Parsed]:
+    yield from loaded
+    if error is not None:
+        raise error
 
 
 def _summary(reading: Reading) -> InputError:
