@@ -163,11 +163,10 @@ class Ending:
                 pass
 
     def _is_over(self) -> bool:
+        others = self._others()  # first, because it reaps: a zombie would still count as its group
         if self._group is not None and signal_group(self._group, 0):
             return False
-        if self._lease is not None and lease_is_held(self._lease):
-            return False
-        return not self._others()
+        return not others and not (self._lease is not None and lease_is_held(self._lease))
 
     def _check(self) -> None:
         if self._is_over():
