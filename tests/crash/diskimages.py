@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -139,9 +140,10 @@ class Image:
             total.update(b"%s\0%d\0%d\0" % (path.encode(), node.number, len(data)) + data)
         return total.hexdigest()
 
-    def write(self, home: str) -> None:
-        """Build it at `home`, which must not exist."""
+    def write(self, home: str) -> bytes:
+        """Build it at `home`, which must not exist. Returns the numbers that its files have, and had (FAULT_INODES)."""
         written: dict[int, str] = {}
+        numbers = bytearray()
         for path, node in self.folders.items():
             os.mkdir(os.path.join(home, path) if path else home, node.mode | 0o700)
         for path, node in self.files.items():
@@ -153,8 +155,11 @@ class Image:
             fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, node.mode)
             try:
                 os.write(fd, self.bytes[node.number])
+                os.utime(fd, ns=(node.mtime, node.mtime))
+                numbers += struct.pack("=QQ", os.fstat(fd).st_ino, node.ino)
             finally:
                 os.close(fd)
+        return bytes(numbers)
 
 
 def state(

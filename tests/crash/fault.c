@@ -4,7 +4,7 @@
  * can record every operation with its data, in one total order, for the power-loss model. What it does is told by
  * environment variables (see faultlib.py, which is the other end of this file), read when the library is loaded into the
  * first process of a tree or when that process calls fault_arm(). Child processes never count; with FAULT_CHILDREN they
- * are recorded. Calls that libc makes from inside itself (posix_spawn's file actions, stdio) do not pass here.
+ * are recorded. On a disk that was built from a recording it can give files the inode numbers they had there. Calls that libc makes from inside itself (posix_spawn's file actions, stdio) do not pass here.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -46,8 +46,11 @@ struct record {
   int64_t ret;
   uint64_t ino, ino2;
   int64_t offset, watched;
+  int64_t when; /* st_mtime in nanoseconds, after an operation on a descriptor */
   uint32_t path_len, path2_len, data_len, pad;
 };
+
+struct inode { uint64_t real, told; };
 
 static struct control nowhere, *control = &nowhere;
 static int mode, fault_errno, cut_permille = 500, log_fd = -1, with_children, dead;
@@ -56,6 +59,8 @@ static unsigned long only; /* a bit for each operation that counts; 0: all */
 static pid_t owner;
 static char root[PATH_MAX], watched[PATH_MAX], excluded[2048];
 static size_t root_len;
+static struct inode *inodes;
+static size_t inode_count;
 static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
 
 #define REAL(name, ...)                                              \
@@ -271,6 +276,24 @@ static void map_control(void) {
   close(fd);
 }
 
+static int by_real(const void *a, const void *b) {
+  uint64_t left = ((const struct inode *)a)->real, right = ((const struct inode *)b)->real;
+  return left < right ? -1 : left > right;
+}
+
+/* FAULT_INODES names a file of pairs: the number a file has, the number it shall seem to have. */
+static void read_inodes(void) {
+  const char *path = getenv("FAULT_INODES");
+  int fd = path && *path ? REAL(open, path, O_RDONLY | O_CLOEXEC, 0) : -1;
+  if (fd < 0) return;
+  off_t size = lseek(fd, 0, SEEK_END);
+  inodes = malloc(size > 0 ? (size_t)size : 1);
+  ssize_t got = inodes ? pread(fd, inodes, (size_t)size, 0) : 0;
+  inode_count = got > 0 ? (size_t)got / sizeof *inodes : 0;
+  qsort(inodes, inode_count, sizeof *inodes, by_real);
+  close(fd);
+}
+
 /* Read the environment and start. Called by a fork server's child, or by the constructor below. */
 int fault_arm(void) {
   copy_env("FAULT_ROOT", root, sizeof root);
@@ -286,6 +309,7 @@ int fault_arm(void) {
   int child = first && first != getpid();
   if (child && !with_children) return 0;
   open_log();
+  read_inodes();
   owner = getpid();
   if (child) return 0; /* a step: recorded, never struck */
   char text[24];
@@ -305,11 +329,12 @@ __attribute__((constructor)) static void loaded(void) {
 
 /* ---- operations on a descriptor -------------------------------------------------------------------------------- */
 
-static uint64_t ino_of_fd(int fd, uint16_t *flags) {
+static void look_at(struct record *r, int fd) {
   struct stat st;
-  if (fstat(fd, &st) < 0) return 0;
-  if (flags && S_ISDIR(st.st_mode)) *flags |= FOLDER;
-  return st.st_ino;
+  if (REAL(fstat, fd, &st) < 0) return;
+  if (S_ISDIR(st.st_mode)) r->flags |= FOLDER;
+  r->ino = st.st_ino;
+  r->when = st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
 }
 
 static int syncs_every_write(int fd) {
@@ -332,7 +357,7 @@ static ssize_t do_write(int fd, const char *path, const void *data, size_t len, 
     r.offset = appends ? size : offset < 0 ? lseek64(fd, 0, SEEK_CUR) - wrote : offset;
     r.ret = wrote;
     r.flags = syncs_every_write(fd) ? SYNCED : 0;
-    r.ino = ino_of_fd(fd, NULL);
+    look_at(&r, fd);
     put(&r, path, NULL, data, (size_t)wrote);
   }
   end();
@@ -385,7 +410,7 @@ static int do_sync(int op, int fd, const char *path) {
   begin();
   struct record r = {.op = (uint16_t)op, .watched = watched_size()};
   int ret = op == FSYNC ? REAL(fsync, fd) : REAL(fdatasync, fd);
-  r.ino = ino_of_fd(fd, &r.flags);
+  look_at(&r, fd);
   if (ret == 0) put(&r, path, NULL, NULL, 0);
   end();
   return ret;
@@ -397,7 +422,7 @@ static int failing_sync(int op, int fd, const char *path) {
   if (ret == 0) return 0;
   begin();
   struct record r = {.op = (uint16_t)op, .watched = watched_size(), .ret = -1, .err = saved};
-  r.ino = ino_of_fd(fd, &r.flags);
+  look_at(&r, fd);
   put(&r, path, NULL, NULL, 0);
   end();
   errno = saved;
@@ -430,7 +455,7 @@ static int do_truncate(int fd, const char *path, off64_t length) {
   begin();
   struct record r = {.op = TRUNCATE, .watched = watched_size(), .offset = length};
   int ret = REAL(ftruncate64, fd, length);
-  r.ino = ino_of_fd(fd, NULL);
+  look_at(&r, fd);
   if (ret == 0) put(&r, path, NULL, NULL, 0);
   end();
   return ret;
@@ -459,7 +484,7 @@ static int do_allocate(int fd, const char *path, int how, off64_t offset, off64_
   begin();
   struct record r = {.op = ALLOCATE, .watched = watched_size(), .offset = offset + len};
   int ret = REAL(fallocate64, fd, how, offset, len);
-  r.ino = ino_of_fd(fd, NULL);
+  look_at(&r, fd);
   if (ret == 0 && how == 0) put(&r, path, NULL, NULL, 0);
   end();
   return ret;
@@ -495,7 +520,7 @@ static int do_open(int dirfd, const char *name, int flags, mode_t rights, const 
   int existed = ino_of(full) != 0;
   int fd = REAL(openat64, dirfd, name, flags, rights);
   if (fd >= 0 && !reads) {
-    r.ino = ino_of_fd(fd, NULL);
+    look_at(&r, fd);
     r.flags = (uint16_t)(existed ? 0 : CREATED) | (flags & O_TRUNC ? TRUNCATED : 0);
     if ((flags & O_TMPFILE) == O_TMPFILE) r.flags = CREATED | NAMELESS;
     put(&r, path, NULL, NULL, 0);
@@ -587,3 +612,26 @@ int mkdirat(int dirfd, const char *name, mode_t rights) {
   return ret;
 }
 int mkdir(const char *name, mode_t rights) { return mkdirat(AT_FDCWD, name, rights); }
+
+/* ---- looking --------------------------------------------------------------------------------------------------- */
+
+static int told(int ret, uint64_t *ino) {
+  if (ret == 0 && inode_count) {
+    struct inode key = {*ino, 0}, *found = bsearch(&key, inodes, inode_count, sizeof key, by_real);
+    if (found) *ino = found->told;
+  }
+  return ret;
+}
+
+int stat64(const char *name, struct stat64 *st) { return told(REAL(stat64, name, st), &st->st_ino); }
+int lstat64(const char *name, struct stat64 *st) { return told(REAL(lstat64, name, st), &st->st_ino); }
+int fstat64(int fd, struct stat64 *st) { return told(REAL(fstat64, fd, st), &st->st_ino); }
+int fstatat64(int dirfd, const char *name, struct stat64 *st, int how) {
+  return told(REAL(fstatat64, dirfd, name, st, how), &st->st_ino);
+}
+int stat(const char *name, struct stat *st) { return stat64(name, (struct stat64 *)st); }
+int lstat(const char *name, struct stat *st) { return lstat64(name, (struct stat64 *)st); }
+int fstat(int fd, struct stat *st) { return fstat64(fd, (struct stat64 *)st); }
+int fstatat(int dirfd, const char *name, struct stat *st, int how) {
+  return fstatat64(dirfd, name, (struct stat64 *)st, how);
+}

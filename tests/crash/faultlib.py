@@ -27,7 +27,7 @@ OPERATIONS = (
 CREATED, TRUNCATED, FOLDER, SYNCED, NAMELESS, EXCHANGED = 1, 2, 4, 8, 16, 32
 
 _CONTROL = struct.Struct("<QQII4072s")
-_RECORD = struct.Struct("<IHHiiqQQqqIIII")
+_RECORD = struct.Struct("<IHHiiqQQqqqIIII")
 _MAGIC = 0x48594252
 _LIFTED_AT = 16
 
@@ -149,7 +149,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One recorded operation. `watched` is the size of the watched file when the operation began."""
+    """One recorded operation.
+
+    `watched` is the size of the watched file when the operation began, `when` the time a file it wrote got (in ns).
+    """
 
     op: str
     flags: int
@@ -159,6 +162,7 @@ class Operation:
     ino2: int
     offset: int
     watched: int
+    when: int
     path: str
     path2: str
     data: bytes
@@ -173,7 +177,7 @@ def read_log(path: str) -> list[Operation]:
 def _parse(log: bytes) -> Iterator[Operation]:
     at = 0
     while at + _RECORD.size <= len(log):
-        (magic, op, flags, pid, err, _, ino, ino2, offset, watched, n1, n2, n3, _) = _RECORD.unpack_from(log, at)
+        (magic, op, flags, pid, err, _, ino, ino2, offset, watched, when, n1, n2, n3, _) = _RECORD.unpack_from(log, at)
         if magic != _MAGIC:
             raise ValueError(f"no record at byte {at} of the operation log")
         start = at + _RECORD.size
@@ -182,4 +186,4 @@ def _parse(log: bytes) -> Iterator[Operation]:
             return
         name, name2 = log[start : start + n1].decode(), log[start + n1 : start + n1 + n2].decode()
         data = log[start + n1 + n2 : at]
-        yield Operation(OPERATIONS[op], flags, pid, err != 0, ino, ino2, offset, watched, name, name2, data)
+        yield Operation(OPERATIONS[op], flags, pid, err != 0, ino, ino2, offset, watched, when, name, name2, data)

@@ -82,8 +82,7 @@ def play(bench: Bench, spec: Spec, recording: Recording | None = None, image: di
         else:
             problems, fired = _strike(bench, case, spec)
         folder = ""
-        if problems:
-            folder = bench.keep(case, f"{bench.scenario.name}-{spec}")
+        if problems and (folder := bench.keep(case, f"{bench.scenario.name}-{spec}")):
             with open(os.path.join(folder, "problems"), "w", encoding="utf-8") as file:
                 file.write("\n".join([f"replay: {replay_line(bench, spec)}", *problems, ""]))
         return Result(fired, problems, folder)
@@ -118,14 +117,14 @@ def _check_run(bench: Bench, case: Case, fault: Fault, run: Run) -> list[str]:
     return [] if run.exit in allowed else [f"ended with {run.exit} after {fault} {where}"]
 
 
-def recovered(bench: Bench, case: Case, seen: list[oracle.Facts]) -> list[str]:
+def recovered(bench: Bench, case: Case, seen: list[oracle.Facts], *, power_lost: bool = False) -> list[str]:
     """Recover without a fault, twice, and ask the oracle."""
     scenario = bench.scenario
     run = case.run("recover", sweep="gently")
     if run.hung or run.exit != 0:
         return [f"recovery {'hung' if run.hung else f'ended with {run.exit}'}: {case.printed()[-300:]!r}"]
     problems = [f"left running: {command}" for command in run.strays]
-    problems += oracle.after(case.home, case.outside, scenario.plans, scenario.fold, seen)
+    problems += oracle.after(case.home, case.outside, scenario.plans, scenario.fold, seen, power_lost=power_lost)
     first = oracle.fingerprint(case.home)
     seen = [oracle.facts(case.home, case.outside)]
     run = case.run("recover", sweep="gently")
@@ -134,7 +133,7 @@ def recovered(bench: Bench, case: Case, seen: list[oracle.Facts]) -> list[str]:
     if oracle.fingerprint(case.home) != first:
         problems.append("a second recovery changed journals or states")
     if not problems:
-        problems += oracle.after(case.home, case.outside, scenario.plans, scenario.fold, seen)
+        problems += oracle.after(case.home, case.outside, scenario.plans, scenario.fold, seen, power_lost=power_lost)
     return problems
 
 
@@ -176,14 +175,16 @@ def record(bench: Bench, fault: Fault | None = None) -> Recording:
 
 def _cut_power(bench: Bench, case: Case, spec: Spec, recording: Recording, image: diskimages.Image) -> list[str]:
     shutil.rmtree(case.home)
-    image.write(case.home)
+    case.disguise(image.write(case.home))
     with open(case.outside, "wb") as file:
         file.write(recording.seen_before(int(spec.power.split(":")[1])))
     shutil.copy(case.outside, case.outside + "-before")
     seen = [oracle.facts(case.home, case.outside)]
-    problems = [*oracle.before(case.home, power_lost=True), *recovered(bench, case, seen)]
+    problems = [*oracle.before(case.home, power_lost=True), *recovered(bench, case, seen, power_lost=True)]
     if problems:
         image.write(os.path.join(case.folder, "disk"))
+        with open(os.path.join(case.folder, "inodes"), "w", encoding="utf-8") as inodes:
+            inodes.writelines(f"{node.ino} {path}\n" for path, node in image.files.items())
     return problems
 
 

@@ -6,7 +6,7 @@ order of operations on one name. `ordered` is ext4-like: changes of names reach 
 takes all earlier ones along; only unsynced data is at risk. In both, a rename is one change. Data that a *failed* sync
 left behind is never made durable by a later one (seen on ext4, xfs and btrfs).
 
-Not modelled: rights, times, symbolic links, and files that come into being without a recorded call (they are lost).
+Not modelled: rights, symbolic links, and files that come into being without a recorded call (they are lost).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Node:
     number: int
     folder: bool
     mode: int
+    ino: int = 0
+    mtime: int = 0
     links: int = 0
     base: bytes = b""
     changes: list[Change] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Entry:
     path: str
     ino: int
     mode: int
+    mtime: int
     data: bytes | None
 
 
@@ -82,7 +85,9 @@ def snapshot(home: str) -> list[Entry]:
                 with open(path, "rb") as file:
                     data = file.read()
             name = os.path.relpath(path, home)
-            entries.append(Entry("" if name == "." else name, info.st_ino, stat.S_IMODE(info.st_mode), data))
+            entries.append(
+                Entry("" if name == "." else name, info.st_ino, stat.S_IMODE(info.st_mode), info.st_mtime_ns, data)
+            )
     return entries
 
 
@@ -101,8 +106,8 @@ class Disk:
         for entry in base[1:]:
             self._load(entry)
 
-    def _new(self, folder: bool, mode: int) -> Node:
-        node = Node(len(self.nodes), folder, mode)
+    def _new(self, folder: bool, mode: int, ino: int = 0) -> Node:
+        node = Node(len(self.nodes), folder, mode, ino)
         self.nodes.append(node)
         return node
 
@@ -110,7 +115,7 @@ class Disk:
         """What is there before the recording begins is durable."""
         node = self._by_ino.get(entry.ino) or self._new(entry.data is None, entry.mode)
         self._by_ino[entry.ino] = node
-        node.base = entry.data or b""
+        node.base, node.ino, node.mtime = entry.data or b"", entry.ino, entry.mtime
         node.links += 1
         place = self._parent(entry.path)
         if place:
@@ -120,6 +125,9 @@ class Disk:
 
     def apply(self, operation: Operation) -> None:
         getattr(self, f"_on_{operation.op}")(operation)
+        changed = self._by_ino.get(operation.ino)
+        if changed and not changed.folder and operation.op in ("open", "write", "truncate"):
+            changed.mtime = operation.when
 
     def _parent(self, path: str) -> tuple[Node, str] | None:
         *folders, name = path.split("/")
@@ -151,7 +159,7 @@ class Disk:
             del self._by_ino[number]  # the number may be given to another file now
 
     def _made(self, path: str, ino: int, folder: bool) -> Node | None:
-        node = self._new(folder, 0o700 if folder else 0o600)
+        node = self._new(folder, 0o700 if folder else 0o600, ino)
         place = self._parent(path)
         if place:
             self._change_names((*place, node))
@@ -165,7 +173,7 @@ class Disk:
 
     def _on_open(self, operation: Operation) -> None:
         if operation.flags & NAMELESS:
-            self._by_ino[operation.ino] = node = self._new(False, 0o600)
+            self._by_ino[operation.ino] = node = self._new(False, 0o600, operation.ino)
             node.links = 1
         elif operation.flags & CREATED:
             self._made(operation.path, operation.ino, False)

@@ -10,28 +10,33 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import struct
 import sys
 
 from tests.crash import oracle
 from tests.crash.methods import Result, Spec, play, recovered
-from tests.crash.runner import Bench
+from tests.crash.runner import Bench, copy_tree
 
 
 def replay_disk(bench: Bench, folder: str) -> Result:
     """Recover the disk of a kept finding as it was right after the crash."""
     with bench.case() as case:
         shutil.rmtree(case.home)
-        shutil.copytree(os.path.join(folder, "disk"), case.home, symlinks=True)
+        copy_tree(os.path.join(folder, "disk"), case.home)
+        with open(os.path.join(folder, "inodes"), encoding="utf-8") as file:
+            pairs = (line.rstrip("\n").split(" ", 1) for line in file)
+            numbers = ((os.lstat(os.path.join(case.home, path)).st_ino, int(number)) for number, path in pairs)
+            case.disguise(b"".join(struct.pack("=QQ", *pair) for pair in numbers))
         shutil.copyfile(os.path.join(folder, "outside-before"), case.outside)
         seen = [oracle.facts(case.home, case.outside)]
-        return Result(1, recovered(bench, case, seen), folder)
+        return Result(1, recovered(bench, case, seen, power_lost=True), folder)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.replay", description="Run one crash case again.")
     parser.add_argument("scenario")
     parser.add_argument("case", nargs="?", default="")
-    parser.add_argument("--disk", metavar="FOLDER", help="a kept folder that holds `disk` and `outside-before`")
+    parser.add_argument("--disk", metavar="FOLDER", help="a kept folder that holds `disk`, `inodes`, `outside-before`")
     parser.add_argument("--times", type=int, default=1)
     given = parser.parse_args()
     if not given.case and not given.disk:

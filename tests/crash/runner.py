@@ -26,6 +26,7 @@ from tests.crash.scenario import Scenario, load
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _MISSES = 3
+MOST_KEPT = 100
 T = TypeVar("T")
 
 
@@ -38,6 +39,24 @@ def work_folder() -> str:
 def kept_folder() -> str:
     """Where the folders of findings go: CRASH_KEEP, else a fixed folder among the temporary ones."""
     return os.environ.get("CRASH_KEEP") or os.path.join(tempfile.gettempdir(), "hybrid-crash-kept")
+
+
+def copy_tree(source: str, target: str) -> None:
+    """Copy a folder with rights and times; two names of one file are two names of one file in the copy, too."""
+    os.makedirs(target, 0o700)
+    copied: dict[int, str] = {}
+    for folder, folders, files in os.walk(source):
+        there = os.path.join(target, os.path.relpath(folder, source))
+        for name in folders:
+            os.mkdir(os.path.join(there, name), 0o700)
+        for name in files:
+            path, new = os.path.join(folder, name), os.path.join(there, name)
+            number = os.lstat(path).st_ino
+            if number in copied:
+                os.link(copied[number], new)
+            else:
+                copied[number] = new
+                shutil.copy2(path, new, follow_symlinks=False)
 
 
 def interpreter() -> str:
@@ -104,8 +123,9 @@ class Case:
         self.outside = os.path.join(folder, "outside")
         self.output = os.path.join(folder, "output")
         self.log = os.path.join(folder, "operations")
+        self.numbers = ""
         if folder != base:
-            shutil.copytree(os.path.join(base, "home"), self.home, symlinks=True)
+            copy_tree(os.path.join(base, "home"), self.home)
             shutil.copyfile(os.path.join(base, "outside"), self.outside)
 
     def run(self, what: str, fault: Fault | None = None, *, record: bool = False, sweep: str = "") -> Run:
@@ -118,6 +138,8 @@ class Case:
         if fault:
             env = fault.environment()
             env |= {"FAULT_ROOT": self.home, "FAULT_CONTROL": os.path.join(self.folder, "control")}
+        if self.numbers:
+            env = {"FAULT_MODE": "off", "FAULT_INODES": self.numbers, **env}
         if record:
             env |= {"FAULT_LOG": self.log, "FAULT_WATCH": self.outside, "FAULT_CHILDREN": "1"}
         request: dict[str, Any] = {
@@ -127,6 +149,12 @@ class Case:
         if fault and fault.mode == "ever":
             request["patience"] = self.scenario.patience
         return self.server.run(request)
+
+    def disguise(self, numbers: bytes) -> None:
+        """From now on files seem to have the inode numbers that they had when the disk of this case was recorded."""
+        self.numbers = os.path.join(self.folder, "numbers")
+        with open(self.numbers, "wb") as file:
+            file.write(numbers)
 
     def printed(self) -> str:
         try:
@@ -152,6 +180,7 @@ class Bench:
             self._servers.put(Server(scenario))
         self._numbers = iter(range(1, 1 << 60))
         self._lock = threading.Lock()
+        self._kept = 0
         self._warm()
 
     def _warm(self) -> None:
@@ -184,10 +213,13 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, case: Case, name: str) -> str:
-        """Take the folder of a case to where findings are kept."""
+        """Take the folder of a case to where findings are kept; "" when enough are kept already."""
+        if self._kept >= MOST_KEPT:
+            return ""
+        self._kept += 1
         target = os.path.join(kept_folder(), name.replace("/", "_").replace(" ", "_"))
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(case.folder, target, symlinks=True)
+        copy_tree(case.folder, target)
         return target
 
     def map(self, work: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:

@@ -133,9 +133,9 @@ class EngineScenario:
     """One job enqueued with a key and a priority, one dropped as a file, one enqueued plainly; then run until idle."""
 
     preload: tuple[str, ...] = ("hybrid_engine.bootstrap", "hybrid_engine.cli.fast")
-    refusals: frozenset[int] = frozenset({1, 66})
+    refusals: frozenset[int] = frozenset({1, 2, 66})
     patience = 0.3
-    limit = 40.0
+    limit = 15.0
     plans = PLANS
 
     def __init__(self, variant: str) -> None:
