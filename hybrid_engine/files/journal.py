@@ -66,17 +66,15 @@ def encode(first: int, at: Stamp, events: Sequence[Event]) -> bytes:
 
 
 def _decode(line: bytes) -> dict[str, object] | None:
-    """The record of a line, or None when its checksum does not hold."""
-    if len(line) <= _CRC_LENGTH or not line.startswith(b"{") or line[-_CRC_LENGTH:-10] != b',"crc":"':
-        return None
+    """The record of a line, or None when it is not, byte for byte, what was written."""
     body = line[:-_CRC_LENGTH] + b"}"
+    if line[-_CRC_LENGTH:] != b',"crc":"%08x"}' % crc32(body, SEED):
+        return None
     try:
-        if int(line[-10:-2], 16) != crc32(body, SEED):
-            return None
         record = json.loads(body)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and "at" in record and "type" in record else None
 
 
 def read(path: str) -> Reading:
@@ -118,11 +116,13 @@ def _entry(record: dict[str, object]) -> Entry:
 def _damage(reading: Reading, tail: bytes) -> str | None:
     """Why the bad bytes at the start of `tail` are damage, or None when they are a torn write."""
     expected = len(reading.entries) + 1
-    for line in tail.split(b"\n"):
+    for number, line in enumerate(tail.split(b"\n")):
         record = _decode(line)
         if record is None:
             continue
         n, batch = record.get("n"), record.get("batch", record.get("n"))
+        if number == 0 and n == expected:
+            continue  # of this write only the end of the line is missing
         if not (isinstance(n, int) and isinstance(batch, int) and batch <= expected < n):
             return f"line {expected} is bad, but a sound line (event {n}) of a later write follows it"
     return None
