@@ -182,7 +182,7 @@ class Keeper:
     def _show_runs(self, driver: Driver) -> None:
         now = self._reactor.monotonic()
         for run in list(self._stale.values()):
-            if run.id in driver.closing or run.id not in driver.runs:
+            if run.id in driver.closer.closing or run.id not in driver.runs:
                 del self._stale[run.id]
             elif run.view_at <= now and not run.committing and not run.viewing:
                 del self._stale[run.id]
@@ -202,9 +202,7 @@ class Keeper:
             if error is not None:
                 self.disk(error)
                 self.changed(run)
-            if run.wants_close:
-                run.wants_close = False
-                driver.close(run)
+            driver.closer.view_written(run)
 
         self._syncer.submit((lambda: self._views.write_state(run.id, data), done))
 

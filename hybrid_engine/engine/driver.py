@@ -12,30 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from errno import E2BIG
 
 from hybrid_engine.engine import turn
 from hybrid_engine.engine.backlog import Backlog
+from hybrid_engine.engine.closer import FINISH_AGAIN, Closer
+from hybrid_engine.engine.loader import Loader
+from hybrid_engine.engine.performer import Performer
 from hybrid_engine.engine.recorder import Recorder
 from hybrid_engine.engine.run import Begin, Entry, Granted, Mail, Progress, Run, Signal, Woken
 from hybrid_engine.engine.slots import START, Candidate, Pools, Slots
 from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.errors import HybridError
-from hybrid_engine.model.attempt import Attempt, Outcome
-from hybrid_engine.model.effects import StopAttempt, WakeStep
+from hybrid_engine.model.attempt import Outcome
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import moment, stamp
 from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Store, Syncer, Task
-from hybrid_engine.rules.decisions import Plan
-from hybrid_engine.rules.transitions import evolve
+from hybrid_engine.ports.storage import Store, Syncer
 
 LONGEST_TIMER = 30.0
 """Seconds after which a wall-clock wait is looked at again: the wall clock may have been set meanwhile."""
-SUBMIT_AGAIN = 0.2
-FRESH = 2_000
-FINISH_AGAIN = 1.0
 
 
 class Driver:
@@ -57,7 +53,6 @@ class Driver:
         self.slots = Slots(slots)
         self.pools = Pools()
         self.runs: dict[str, Run] = {}
-        self.closing: set[str] = set()
         self.accepting_work = True
         self.commits = 0
         self._store = store
@@ -68,9 +63,10 @@ class Driver:
         self._clock = clock
         self._grace = grace
         self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
-        self._plans: dict[str, Plan] = {}
+        self.loader = Loader(store)
+        self.closer = Closer(store, syncer, reactor, watcher, self._closed)
+        self._performer = Performer(executor, reactor, watcher, clock, self._outcome, self._wake)
         self._parked_starts: dict[str, str] = {}
-        self._fresh: dict[str, Job] = {}
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
         self._committing = 0
@@ -81,7 +77,7 @@ class Driver:
     @property
     def is_settled(self) -> bool:
         """No commit and no last view is under way."""
-        return self._committing == 0 and not self.closing and not self._to_commit
+        return self._committing == 0 and not self.closer.closing and not self._to_commit
 
     @property
     def is_idle(self) -> bool:
@@ -99,14 +95,14 @@ class Driver:
         `job` saves reading it again when it starts soon; of many that wait only the first are kept.
         """
         self.backlog.add(entry)
-        if job is not None and len(self._fresh) < FRESH:
-            self._fresh[entry.id] = job
+        if job is not None:
+            self.loader.remember(job)
         self._offer_start(entry)
 
     def signal(self, workflow: str, signal: Signal) -> None:
         """Somebody asks something of a workflow, finished or not."""
         run = self.runs.get(workflow)
-        if run is None and workflow not in self.closing:
+        if run is None and workflow not in self.closer.closing:
             try:
                 run = self._open_for_signal(workflow, signal)
             except HybridError as error:
@@ -144,7 +140,7 @@ class Driver:
         """After a restart: the workflow has ended, but a crash came before it left the queue."""
         self.runs[run.id] = run
         self.backlog.add(run.entry)
-        self.close(run)
+        self.closer.close(run)
 
     # --- the pulse
 
@@ -190,11 +186,11 @@ class Driver:
         for step in run.ready:
             if step not in run.offered:
                 run.offered.add(step)
-                self.slots.offer(run.entry.name, run.id, step)
+                self.slots.offer(Candidate(run.entry.name, run.id, run.plan.position[step], step))
         if run.events:
             self._to_commit[run.id] = run
         elif run.effects or run.signals:
-            self._perform(run)
+            self._settle(run)
 
     # --- slots
 
@@ -203,18 +199,18 @@ class Driver:
 
     def _grant(self, at: str) -> None:
         while self.accepting_work and (candidate := self.slots.peek()):
-            run = self.runs.get(candidate[1])
-            handed_on = run is not None and run.freed > 0 and not run.committing and candidate[2] != START
+            run = self.runs.get(candidate.workflow)
+            handed_on = run is not None and run.freed > 0 and not run.committing and candidate.step != START
             if self.slots.free <= 0 and not handed_on:
                 return
             self.slots.pop()
-            if candidate[2] == START:
+            if candidate.step == START:
                 self._start_workflow(candidate, at)
             elif run is not None:
                 self._grant_step(run, candidate, at, handed_on=handed_on)
 
     def _grant_step(self, run: Run, candidate: Candidate, at: str, *, handed_on: bool) -> None:
-        step = candidate[2]
+        step = candidate.step
         run.offered.discard(step)
         pool = run.plan.steps[step].concurrency
         if run.stuck or not turn.may_start(run, step):
@@ -245,9 +241,9 @@ class Driver:
             self._leave_pool(run, step)
 
     def _start_workflow(self, candidate: Candidate, at: str) -> None:
-        entry = self.backlog.get(candidate[1])
-        run = self.runs.get(candidate[1])
-        chosen_for = self._parked_starts.pop(candidate[1], None)
+        entry = self.backlog.get(candidate.workflow)
+        run = self.runs.get(candidate.workflow)
+        chosen_for = self._parked_starts.pop(candidate.workflow, None)
         # A run that is committing is offered again by `_committed` when it still is to be started.
         gone = run is not None and (run.committing or run.stuck or run.state.status != "queued")
         if entry is None or entry.status == "paused" or gone:
@@ -255,7 +251,7 @@ class Driver:
                 self._unpark(self.pools.next(chosen_for))
             return
         try:
-            run = run or self._open_new(entry, at)
+            run = run or self._open(entry, at)
         except HybridError as error:
             self._unusable(entry, error)
             return
@@ -284,7 +280,7 @@ class Driver:
 
     def _unpark(self, candidate: Candidate | None) -> None:
         if candidate is not None:
-            self.slots.offer(*candidate)
+            self.slots.offer(candidate)
 
     # --- commits
 
@@ -294,7 +290,7 @@ class Driver:
         for run in ready.values():
             self._committing += 1
             # What ends is finished by the same thread right behind its commit: one hand-over less.
-            run.finish = self._finishing(run) if run.state.is_final and not run.viewing else None
+            run.finish = self.closer.prepare(run)
             self._recorder.commit(run, alone=alone)
 
     def _committed(self, run: Run) -> None:
@@ -303,13 +299,9 @@ class Driver:
         self.commits += 1
         self.slots.used -= run.freed
         run.freed = 0
-        self._perform(run)
-        if run.state.is_final and run.finish is not None:
-            self.closing.add(run.id)
-            run.journal.close()
-            return
+        self._settle(run)
         if run.state.is_final:
-            self.close(run)
+            self.closer.close(run)
             return
         self._show(run)
         self._watcher.changed(run)
@@ -320,56 +312,15 @@ class Driver:
         if run.mailbox:
             self._dirty[run.id] = run
 
-    def _perform(self, run: Run) -> None:
-        effects, run.effects = run.effects, []
-        for effect in effects:
-            if isinstance(effect, Attempt):
-                self._submit(effect)
-            elif isinstance(effect, WakeStep):
-                self._wake_later(run, effect)
-            elif isinstance(effect, StopAttempt):
-                self._executor.cancel(turn.known_attempt(run, effect.step, self._grace).key)
+    def _settle(self, run: Run) -> None:
+        """The turn is committed: its effects may be performed, and what its ended attempts held is free."""
+        self._performer.perform(run)
         signals, run.signals = run.signals, []
         for name in signals:
             self._store.drop_signal(run.id, name)
-        for step in run.ended:
+        ended, run.ended = run.ended, []
+        for step in ended:
             self._leave_pool(run, step)
-        run.ended.clear()
-
-    def _submit(self, attempt: Attempt) -> None:
-        """Hand an attempt to the executor; when the machine is short of something, wait: the job is not at fault."""
-        try:
-            self._executor.submit(attempt)
-        except OSError as error:
-            if error.errno == E2BIG:
-                self._cannot_begin(attempt, f"its script and environment are too large for the system: {error}")
-                return
-            self._watcher.short_of(error, attempt)
-            self._reactor.call_later(SUBMIT_AGAIN, lambda: self._submit_again(attempt))
-        except ValueError as error:  # a NUL byte, a lone surrogate
-            self._cannot_begin(attempt, f"it cannot be handed to the system: {error}")
-
-    def _cannot_begin(self, attempt: Attempt, why: str) -> None:
-        error = {"kind": "start", "message": why}
-        self._outcome(Outcome(attempt.workflow, attempt.step, attempt.number, "failed", error=error))
-
-    def _submit_again(self, attempt: Attempt) -> None:
-        run = self.runs.get(attempt.workflow)
-        if run is None:
-            return
-        if run.state.cancel_requested_at:
-            self._outcome(Outcome(attempt.workflow, attempt.step, attempt.number, "cancelled"))
-            return
-        self._submit(attempt)
-
-    def _wake_later(self, run: Run, effect: WakeStep) -> None:
-        retry = run.plan.steps[effect.step].retry
-        most = retry.max_delay.total_seconds() if retry.max_delay else retry.delay.total_seconds() * 1e6
-        seconds = max(0.0, min((moment(effect.at) - self._clock()).total_seconds(), most))
-        if seconds <= 0:
-            self._deliver(run, Woken(effect.step))
-        else:
-            self._reactor.call_later(seconds, lambda: self._wake(run.id, effect.step))
 
     def _wake(self, workflow: str, step: str) -> None:
         run = self.runs.get(workflow)
@@ -378,33 +329,7 @@ class Driver:
 
     # --- the end of a workflow
 
-    def close(self, run: Run) -> None:
-        """Last view, then out of the queue. The run leaves memory only when both are done."""
-        self.closing.add(run.id)
-        run.journal.close()
-        if run.viewing:  # an earlier view is being written: the last one must come after it
-            run.wants_close = True
-        else:
-            self._syncer.submit(self._finishing(run))
-
-    def _finishing(self, run: Run) -> Task:
-        """The work of leaving the queue, to be done when the last event is committed."""
-        view = self._watcher.last_view(run)
-
-        def work() -> None:
-            self._store.finish(run.job, run.entry.name, view)
-
-        def done(error: BaseException | None) -> None:
-            if error is None:
-                self._closed(run)
-                return
-            self._watcher.disk(error)
-            self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit((work, done)))
-
-        return work, done
-
     def _closed(self, run: Run) -> None:
-        self.closing.discard(run.id)
         self.runs.pop(run.id, None)
         self.backlog.remove(run.id)
         if run.pool is not None:
@@ -430,30 +355,14 @@ class Driver:
 
     # --- opening
 
-    def plan(self, version: str) -> Plan:
-        """The plan of a frozen template; plans of the latest versions are kept."""
-        plan = self._plans.get(version)
-        if plan is None:
-            if len(self._plans) >= 256:
-                self._plans.pop(next(iter(self._plans)))
-            plan = self._plans[version] = Plan(self._store.template(version))
-        return plan
-
-    def _open_new(self, entry: Entry, at: str) -> Run:
-        """A run for a job whose journal begins now. Its first event waits to be committed with what comes next."""
-        job = self._fresh.pop(entry.id, None) or self._store.job(entry.id, entry.name)
-        event = turn.created_event(job)
-        state = evolve(None, event, 1, at)
-        run = Run(job, entry, self.plan(job.version), state, self._store.new_journal(entry.id), is_new=True)
-        run.at = at
-        run.events.append(event)
-        self.runs[run.id] = run
+    def _open(self, entry: Entry, at: str) -> Run:
+        run = self.runs[entry.id] = self.loader.begin(entry, at)
         return run
 
     def _open_for_signal(self, workflow: str, signal: Signal) -> Run | None:
         entry = self.backlog.get(workflow)
         if entry is not None:
-            return self._open_new(entry, stamp(self._clock()))
+            return self._open(entry, stamp(self._clock()))
         if signal.verb != "retry":
             return None
         run = self._watcher.reopen(workflow)
@@ -483,7 +392,7 @@ class Driver:
             self.backlog.postpone(entry)
             self.arm_due_timer()
         else:
-            self.slots.offer(entry.name, entry.id)
+            self.slots.offer(Candidate(entry.name, entry.id))
             self.backlog.show(entry, "queued", "a free slot")
 
     def arm_due_timer(self) -> None:
@@ -504,7 +413,7 @@ class Driver:
 
     def _deliver(self, run: Run, mail: Mail) -> None:
         run.mailbox.append(mail)
-        if not run.stuck and run.id not in self.closing:
+        if not run.stuck and run.id not in self.closer.closing:
             self._dirty[run.id] = run
 
     def _outcome(self, outcome: Outcome) -> None:

@@ -67,7 +67,7 @@ class Recovery:
             raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
         if state is None or state.id != workflow:
             raise JournalError(f"the journal of {workflow} is that of another workflow")
-        return Run(job, Entry.of(job), self._driver.plan(state.version), state, history.journal, is_new=False)
+        return Run(job, Entry.of(job), self._driver.loader.plan(state.version), state, history.journal, is_new=False)
 
     def reopen(self, workflow: str) -> Run | None:
         """A finished workflow that somebody wants to go on, with its place in the queue; None when it cannot."""

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from typing import NamedTuple
 
 START = ""
 """The `step` of a candidate that is a job not yet started."""
 
-Candidate = tuple[str, str, str]
-"""(rank, workflow id, step address or START)"""
+
+class Candidate(NamedTuple):
+    """Who wants a slot. Compared field by field: the job's rank, then a step's position in its template."""
+
+    rank: str
+    workflow: str
+    position: int = -1
+    step: str = START
 
 
 class Slots:
@@ -28,9 +35,9 @@ class Slots:
     def free(self) -> int:
         return self.limit - self.used
 
-    def offer(self, rank: str, workflow: str, step: str = START) -> None:
+    def offer(self, candidate: Candidate) -> None:
         """This job may start, or this step may begin an attempt."""
-        heapq.heappush(self._candidates, (rank, workflow, step))
+        heapq.heappush(self._candidates, candidate)
 
     def pop(self) -> Candidate | None:
         """The first in order, or None."""

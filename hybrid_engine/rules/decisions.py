@@ -24,11 +24,12 @@ CONDITION = "condition"
 class Plan:
     """A template made ready for deciding: who waits for whom. Shared by all workflows of one version."""
 
-    __slots__ = ("dependents", "needs", "steps", "template", "waits")
+    __slots__ = ("dependents", "needs", "position", "steps", "template", "waits")
 
     def __init__(self, template: Template) -> None:
         self.template = template
         self.steps: dict[str, Step] = dict(template.steps)
+        self.position = {name: number for number, name in enumerate(self.steps)}
         self.needs: dict[str, tuple[str, ...]] = {name: tuple(dict.fromkeys(s.needs)) for name, s in self.steps.items()}
         self.waits: dict[str, int] = {name: len(needs) for name, needs in self.needs.items()}
         self.dependents: dict[str, list[str]] = {name: [] for name in self.steps}
