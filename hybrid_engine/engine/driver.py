@@ -82,9 +82,13 @@ class Driver:
     @property
     def is_idle(self) -> bool:
         """Nothing will happen by itself any more: all is finished, paused, or waits for a person."""
-        return self.is_settled and all(
-            entry.status == "paused" or (entry.waits_for or "").startswith("a person")
-            for entry in self.backlog.entries.values()
+        return (
+            self.is_settled
+            and not self.slots.used
+            and all(
+                entry.status == "paused" or (entry.waits_for or "").startswith("a person")
+                for entry in self.backlog.entries.values()
+            )
         )
 
     # --- ways in
@@ -189,7 +193,7 @@ class Driver:
                 self.slots.offer(Candidate(run.entry.name, run.id, run.plan.position[step], step))
         if run.events:
             self._to_commit[run.id] = run
-        elif run.effects or run.signals:
+        elif run.effects or run.signals or run.freed:
             self._settle(run)
 
     # --- slots
@@ -297,8 +301,6 @@ class Driver:
         """What the turn decided may be done now, and shown."""
         self._committing -= 1
         self.commits += 1
-        self.slots.used -= run.freed
-        run.freed = 0
         self._settle(run)
         if run.state.is_final:
             self.closer.close(run)
@@ -313,7 +315,9 @@ class Driver:
             self._dirty[run.id] = run
 
     def _settle(self, run: Run) -> None:
-        """The turn is committed: its effects may be performed, and what its ended attempts held is free."""
+        """The turn is committed (or had no events): its effects may be performed, what its attempts held is free."""
+        self.slots.used -= run.freed
+        run.freed = 0
         self._performer.perform(run)
         signals, run.signals = run.signals, []
         for name in signals:
