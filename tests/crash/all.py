@@ -38,26 +38,27 @@ def table(bench: Bench, share: float, seed: str) -> Iterator[Report]:
     yield methods.failed_sync(bench, stride=3 * stride, first=first, seed=seed)
 
 
+METHODS_FOR_BUGS: dict[str, Callable[[Bench], Report]] = {
+    "kill": lambda bench: at_every_operation(bench, "kill", Fault("kill"), stop_at=1),
+    "torn": lambda bench: at_every_operation(bench, "torn", Fault("torn"), stop_at=1),
+    "short": lambda bench: at_every_operation(bench, "short", Fault("short"), stop_at=1),
+    "error": lambda bench: at_every_operation(bench, "error", Fault("once", error="EIO"), stop_at=1),
+    "power": lambda bench: methods.power_loss(bench, draws=2, stop_at=1),
+    "failed-sync": lambda bench: methods.failed_sync(bench, stop_at=1),
+}
+
+
 def toy_table(bug: str) -> Iterator[tuple[str, Report, bool]]:
     """For one bug of the toy: method, report, is it one of those that must find it."""
-    runs: dict[str, Callable[[Bench], Report]] = {
-        "kill": lambda bench: at_every_operation(bench, "kill", Fault("kill"), stop_at=1),
-        "torn": lambda bench: at_every_operation(bench, "torn", Fault("torn"), stop_at=1),
-        "short": lambda bench: at_every_operation(bench, "short", Fault("short"), stop_at=1),
-        "error": lambda bench: at_every_operation(bench, "error", Fault("once", error="EIO"), stop_at=1),
-        "power": lambda bench: methods.power_loss(bench, draws=2, stop_at=1),
-        "failed-sync": lambda bench: methods.failed_sync(bench, stop_at=1),
-    }
     with Bench(f"toy:{bug}") as bench:
-        for name, run in runs.items():
+        for name, run in METHODS_FOR_BUGS.items():
             yield name, run(bench), name in BUGS[bug]
 
 
 def show_toy() -> int:
     """The table of bugs and methods; returns how many fields are not as they must be."""
     wrong = 0
-    names = ("kill", "torn", "short", "error", "power", "failed-sync")
-    print(f"{'bug of the toy engine':<22}" + "".join(f"{name:>13}" for name in names))
+    print(f"{'bug of the toy engine':<22}" + "".join(f"{name:>13}" for name in METHODS_FOR_BUGS))
     for bug in BUGS:
         row = ""
         for _, report, must in toy_table(bug):

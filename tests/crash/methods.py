@@ -296,14 +296,15 @@ def power_loss(
 
 
 def failed_sync(
-    bench: Bench, *, stride: int = 1, first: int = 1, draws: int = 2, seed: str = "1", stop_at: int = 20
-) -> Report:
+    bench: Bench, *, stride: int = 1, first: int = 1, draws: int = 2, seed: str = "1", share: float = 0.3,
+    stop_at: int = 20,
+) -> Report:  # fmt: skip
     """Each sync fails once with EIO; what it left unwritten never reaches the disk; then the power goes."""
     only = Fault("once", error="EIO", only="fsync+fdatasync")
     method = Method(bench, "a sync fails, then power loss", stop_at)
     for at in range(first, count(bench, only) + 1, stride):
         fault = replace(only, at=at)
-        part = power_loss(bench, worlds=("ordered",), draws=draws, seed=seed, stop_at=stop_at, fault=fault, share=0.3)
+        part = power_loss(bench, worlds=("ordered",), draws=draws, seed=seed, stop_at=stop_at, fault=fault, share=share)
         method.report.cases += part.cases
         method.report.findings += part.findings
         if len(method.report.findings) >= stop_at:

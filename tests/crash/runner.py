@@ -195,6 +195,10 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the servers and remove all that was not kept."""
         for _left in range(self.cores):
             self._servers.get().close()
         shutil.rmtree(self.folder, ignore_errors=True)
