@@ -64,7 +64,7 @@ class Context:
     def artifacts(self) -> str:
         """The workflow's artifact folder; it is made when it is asked for."""
         path = os.environ.get("HYBRID_ARTIFACTS") or os.path.join(os.getcwd(), "artifacts")
-        os.makedirs(path, 0o700, exist_ok=True)
+        make_folders(path)
         return path
 
     def progress(self, percent: float, message: str = "") -> None:
@@ -73,10 +73,21 @@ class Context:
             raise ValueError(f"percent must be between 0 and 100, not {percent}")
         if not self._folder:
             return
-        os.makedirs(self._folder, 0o700, exist_ok=True)
+        make_folders(self._folder)
         line = f"{percent:g} {message}".strip().replace("\n", " ")
         with open(os.path.join(self._folder, "progress"), "w", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and what is missing above it, for nobody but the user."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        make_folders(path)
 
 
 _current = Context()

@@ -20,6 +20,7 @@ from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.daemon.supervisor import Supervisor
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.recovery import Recovery
+from hybrid_engine.errors import HybridError
 from hybrid_engine.execution import processes
 from hybrid_engine.execution.local import LocalExecutor
 from hybrid_engine.files import atomic
@@ -144,6 +145,7 @@ def _serve(
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
+    reactor.post(lambda: _warm_up(templates))
     if ready is not None:
         reactor.post(ready)
     try:
@@ -168,6 +170,15 @@ def prepare_process() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _warm_up(templates: TemplateStore) -> None:
+    """Read the templates before the first job needs one: it loads the YAML reader, too."""
+    for name in templates.names():
+        try:
+            templates.current(name)
+        except HybridError as error:
+            logger.warning("{}", error)
 
 
 def _sweep(layout: Layout) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hybrid_engine.execution import processes, results
 from hybrid_engine.execution.shell import ShellAttempt
 from hybrid_engine.execution.workers import AdoptedCall, WorkerPool, earlier_workers
+from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.stamps import moment
@@ -80,7 +81,7 @@ class LocalExecutor:
 
     def _start_shell(self, attempt: Attempt, folder: str) -> None:
         env = {**self._base, **self._variables(attempt, folder), **attempt.env}
-        os.makedirs(self._layout.artifacts(attempt.workflow), 0o700, exist_ok=True)
+        atomic.make_folder(self._layout.artifacts(attempt.workflow))
         shell = ShellAttempt(self._reactor, attempt, folder, self._strays, self._ended)
         shell.start(env)
         self._shells[attempt.key] = shell

@@ -73,7 +73,7 @@ class Logs:
         """The attempt's log takes the place of the scratch file, for Python, for C and for subprocesses."""
         if self._opened[which] or not self._folder:
             return
-        os.makedirs(self._folder, 0o700, exist_ok=True)
+        authoring.make_folders(self._folder)
         path = os.path.join(self._folder, ("stdout.log", "stderr.log")[which])
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.dup2(fd, which + 1)
@@ -98,7 +98,7 @@ class Logs:
             self._move(which, path)
 
     def _move(self, which: int, path: str) -> None:
-        os.makedirs(self._folder, 0o700, exist_ok=True)
+        authoring.make_folders(self._folder)
         target = os.path.join(self._folder, ("stdout.log", "stderr.log")[which])
         with open(path, "rb") as source, open(target, "ab") as log:
             while chunk := source.read(1 << 20):
@@ -293,7 +293,7 @@ class Worker:
         folder, answer = self._last
         path = os.path.join(folder, "exit")
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            authoring.make_folders(folder)
             with open(path + ".tmp", "wb") as file:
                 file.write(answer)
             os.replace(path + ".tmp", path)

@@ -141,8 +141,12 @@ def make_folder(path: str) -> bool:
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and what is missing above it."""
-    os.makedirs(path, FOLDER_MODE, exist_ok=True)
+    """Make a folder and what is missing above it, all of them ours alone (`os.makedirs` cares for the last one only)."""
+    try:
+        make_folder(path)
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        make_folder(path)
 
 
 def has_writer(fd: int) -> bool | None:

@@ -10,11 +10,11 @@ import logging
 import os
 from collections.abc import Callable
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import FileClosedEvent, FileCreatedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-# What a dropper does ends in one of these; opening, reading and what we remove ourselves says nothing.
-_TELLING = frozenset({"created", "closed", "moved"})
+# What a dropper does ends in one of these. The kernel is not asked for others: our own reading would wake us.
+_TELLING: list[type[FileSystemEvent]] = [FileCreatedEvent, FileClosedEvent, FileMovedEvent]
 
 
 class InboxWatcher:
@@ -30,7 +30,7 @@ class InboxWatcher:
     def start(self) -> None:
         """Raises OSError when the system has no more watches to give."""
         self._inode = os.stat(self._folder).st_ino
-        self._observer.schedule(self._handler, self._folder, recursive=False)
+        self._observer.schedule(self._handler, self._folder, recursive=False, event_filter=_TELLING)
         self._observer.start()
 
     @property
@@ -68,5 +68,4 @@ class _Handler(FileSystemEventHandler):
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type in _TELLING:
-            self._wake()
+        self._wake()
