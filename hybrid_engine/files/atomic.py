@@ -141,7 +141,7 @@ def make_folder(path: str) -> bool:
 
 
 def make_folders(path: str) -> None:
-    """Make a folder and what is missing above it, all of them ours alone (`os.makedirs` cares for the last one only)."""
+    """Make a folder and what is missing above it, each for us alone (`os.makedirs` cares for the last one only)."""
     try:
         make_folder(path)
     except FileNotFoundError:
