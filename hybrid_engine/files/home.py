@@ -1,7 +1,9 @@
 """Making a home, and looking whether one may be used: owner, rights, format, kind of file system.
 
-`init_home` never overwrites a file and says what it made. `open_home` refuses (HomeError, with the command that helps)
-what would not be safe, and returns warnings about what is merely unwise. Neither starts, locks or repairs anything.
+`init_home` never overwrites a file and says what it made; `complete_clone` does the same for a home that came out of
+version control, where only templates, functions and an empty view of the queue are kept. `open_home` refuses
+(HomeError, with the command that helps) what would not be safe, and returns warnings about what is merely unwise.
+Neither starts, locks or repairs anything.
 """
 
 from __future__ import annotations
@@ -53,6 +55,19 @@ def init_home(layout: Layout, sample: bool = True) -> list[str]:
     except OSError as error:
         raise HomeError(f"cannot make a home in {layout.home}: {error.strerror} ({error.filename})") from None
     return [os.path.relpath(path, layout.home) + ("/" if os.path.isdir(path) else "") for path in made]
+
+
+def complete_clone(layout: Layout) -> bool:
+    """Make what version control does not keep of a home, and take the write rights of others away, which it may add.
+
+    False when this is not such a home: its mark is `templates/` beside a `queue-state.json` of ours.
+    """
+    from hybrid_engine.files import queueview
+
+    if not os.path.isdir(layout.templates) or queueview.read(layout) is None:
+        return False
+    init_home(layout, sample=False)
+    return True
 
 
 def _make_folders(layout: Layout, made: list[str]) -> None:
