@@ -4,7 +4,9 @@
  * can record every operation with its data, in one total order, for the power-loss model. What it does is told by
  * environment variables (see faultlib.py, which is the other end of this file), read when the library is loaded into the
  * first process of a tree or when that process calls fault_arm(). Child processes never count; with FAULT_CHILDREN they
- * are recorded. On a disk that was built from a recording it can give files the inode numbers they had there. Calls that libc makes from inside itself (posix_spawn's file actions, stdio) do not pass here.
+ * are recorded. On a disk that was built from a recording it can give files the inode numbers they had there, and make
+ * believe that the machine was started again. Calls that libc makes from inside itself (posix_spawn's file actions,
+ * stdio) do not pass here.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,7 +59,7 @@ static int mode, fault_errno, cut_permille = 500, log_fd = -1, with_children, de
 static uint64_t strike_at;
 static unsigned long only; /* a bit for each operation that counts; 0: all */
 static pid_t owner;
-static char root[PATH_MAX], watched[PATH_MAX], excluded[2048];
+static char root[PATH_MAX], watched[PATH_MAX], excluded[2048], other_boot[PATH_MAX];
 static size_t root_len;
 static struct inode *inodes;
 static size_t inode_count;
@@ -299,6 +301,7 @@ int fault_arm(void) {
   copy_env("FAULT_ROOT", root, sizeof root);
   copy_env("FAULT_WATCH", watched, sizeof watched);
   copy_env("FAULT_EXCLUDE", excluded, sizeof excluded);
+  copy_env("FAULT_BOOT", other_boot, sizeof other_boot);
   root_len = strlen(root);
   strike_at = (uint64_t)number_env("FAULT_AT", 0);
   only = (unsigned long)number_env("FAULT_ONLY", 0);
@@ -539,7 +542,9 @@ static int do_open(int dirfd, const char *name, int flags, mode_t rights, const 
   }
 #define NAMED(dirfd, name) char full_[PATH_MAX]; const char *ours = awake() ? name_path((dirfd), (name), full_) : NULL
 
+/* After a power cut it is another boot: FAULT_BOOT names a file that is read in the place of the kernel's boot id. */
 static int any_open(int dirfd, const char *name, int flags, mode_t rights) {
+  if (*other_boot && !strcmp(name, "/proc/sys/kernel/random/boot_id")) name = other_boot;
   NAMED(dirfd, name);
   return ours ? do_open(dirfd, name, flags, rights, ours, full_) : REAL(openat64, dirfd, name, flags, rights);
 }

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -139,7 +140,7 @@ class Case:
             env = fault.environment()
             env |= {"FAULT_ROOT": self.home, "FAULT_CONTROL": os.path.join(self.folder, "control")}
         if self.numbers:
-            env = {"FAULT_MODE": "off", "FAULT_INODES": self.numbers, **env}
+            env = {"FAULT_MODE": "off", "FAULT_INODES": self.numbers, "FAULT_BOOT": self.numbers + "-boot", **env}
         if record:
             env |= {"FAULT_LOG": self.log, "FAULT_WATCH": self.outside, "FAULT_CHILDREN": "1"}
         request: dict[str, Any] = {
@@ -151,10 +152,12 @@ class Case:
         return self.server.run(request)
 
     def disguise(self, numbers: bytes) -> None:
-        """From now on files seem to have the inode numbers that they had when the disk of this case was recorded."""
+        """The machine was started again: from now on the boot id is another; files keep the inode numbers they had."""
         self.numbers = os.path.join(self.folder, "numbers")
         with open(self.numbers, "wb") as file:
             file.write(numbers)
+        with open(self.numbers + "-boot", "w", encoding="ascii") as file:
+            file.write(f"{uuid.uuid4()}\n")
 
     def printed(self) -> str:
         try:

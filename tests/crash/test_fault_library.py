@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,21 @@ os.ftruncate(fd, 1)
         ("write", 7, b"three", 4),
         ("truncate", 1, b"", 4),
     ]
+
+
+def test_a_built_disk_has_other_inode_numbers_and_another_boot_to_show(under: Run, tmp_path: Path) -> None:
+    (under.root / "file").touch()
+    (tmp_path / "numbers").write_bytes(struct.pack("=QQ", (under.root / "file").stat().st_ino, 4711))
+    (tmp_path / "boot").write_text("another\n")
+    script = """
+import os, sys
+print(os.stat(sys.argv[1] + "/file").st_ino, os.stat(sys.argv[1]).st_ino, next(os.scandir(sys.argv[1])).stat().st_ino)
+print(open("/proc/sys/kernel/random/boot_id").read())
+"""
+    disguise = {"FAULT_INODES": str(tmp_path / "numbers"), "FAULT_BOOT": str(tmp_path / "boot")}
+    assert under.run(script, Fault("off"), **disguise).stdout.split() == [
+        "4711", str(under.root.stat().st_ino), "4711", "another",
+    ]  # fmt: skip
 
 
 def test_a_fault_is_spelled_as_it_is_read() -> None:
