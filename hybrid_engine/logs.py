@@ -35,6 +35,8 @@ def configure(level: str, path: str | None, *, max_bytes: int, keep: int, termin
             backtrace=False,
             catch=True,
             opener=_private,
+            encoding="utf-8",
+            errors="backslashreplace",
         )
 
 

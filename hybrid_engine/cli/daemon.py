@@ -181,7 +181,7 @@ def _end_engine(layout: Layout, timeout: float) -> tuple[int | None, bool]:
     while (who := holder(layout)) is not None:
         pid = who.get("pid")
         if isinstance(pid, int):
-            ended = end_holder(pid, layout.lock, timeout)
+            ended = end_holder(pid, layout.home_lock, timeout)
             if ended is not None:
                 return pid, ended
         if time.monotonic() > deadline:

@@ -375,9 +375,8 @@ class Intake:
             return
         if reading.bad:
             whole = reading.bad[0].line is None
-            self._reject(reading, _summary(reading), None if whole else reading.bad)
-            if whole:
-                return
+            if not self._reject(reading, _summary(reading), None if whole else reading.bad) or whole:
+                return  # gone with its reason, or kept until it can be put aside
         try:
             if not self._inbox.remove(reading.found):
                 logger.info("{} has changed while it was read; it is read again", reading.found.name)
@@ -385,7 +384,8 @@ class Intake:
             logger.error("{} is accepted but cannot be removed: {}", reading.found.name, error.strerror)
         self._forget(reading.found)
 
-    def _reject(self, reading: Reading, error: InputError, lines: list[Parsed] | None) -> None:
+    def _reject(self, reading: Reading, error: InputError, lines: list[Parsed] | None) -> bool:
+        """Put a file, or its bad lines, aside; False when the disk does not let us, and it is tried again."""
         name = reading.found.name
         try:
             put = self._inbox.reject(reading.found, error, stamp(self._clock()), lines)
@@ -393,10 +393,11 @@ class Intake:
             logger.error("{} cannot be put aside now: {}", name, failure.strerror)
             self._at_work.discard(name)
             self._reactor.call_later(1.0, self.look)
-            return
+            return False
         logger.warning("rejected {} (see inbox/rejected/{}.reason.json): {}", name, put, error)
         if lines is None:
             self._forget(reading.found)
+        return True
 
     def _forget(self, found: Found) -> None:
         self._at_work.discard(found.name)

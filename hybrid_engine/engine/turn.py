@@ -156,10 +156,10 @@ def _handle_signal(run: Run, signal: Signal) -> None:
         run.ready.clear()
         apply(run, decide_cancel(state, run.frontier))
     elif signal.verb == "pause" and state.status in ("queued", "running", "waiting"):
-        record(run, e.WorkflowPaused(signal.by, signal.name))
+        record(run, e.WorkflowPaused(signal.by, signal.reason, signal.name))
         run.ready.clear()
     elif signal.verb == "resume" and state.status == "paused":
-        record(run, e.WorkflowResumed(signal.by, signal.name))
+        record(run, e.WorkflowResumed(signal.by, signal.reason, signal.name))
         if state.started_at and not state.cancel_requested_at:
             apply(run, decide_all(state, run.frontier))
     elif signal.verb == "retry" and state.status in ("failed", "cancelled"):
@@ -168,7 +168,7 @@ def _handle_signal(run: Run, signal: Signal) -> None:
 
 def _reopen(run: Run, signal: Signal) -> None:
     steps = reopening(run.state)
-    record(run, e.WorkflowReopened(signal.by, signal.name))
+    record(run, e.WorkflowReopened(signal.by, signal.reason, signal.name))
     for event in steps:
         record(run, event)
     run.frontier = Frontier(run.plan, run.state)

@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 
+from hybrid_engine.files import atomic
 from hybrid_engine.ports.reactor import Reactor
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -38,8 +39,8 @@ def take_lease(path: str) -> int:
 def lease_is_held(path: str) -> bool:
     """Does any process of the step live? A missing lease is not held."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+        fd = os.open(path, atomic.READ)
+    except OSError:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -53,8 +54,7 @@ def lease_is_held(path: str) -> bool:
 def lease_pid(path: str) -> int | None:
     """The pid that the step wrote into its lease as its first act; None when it has not come to that."""
     try:
-        with open(path, "rb") as file:
-            words = file.read(64).split()
+        words = atomic.read(path, 64).split()
         return int(words[0]) if words else None
     except (OSError, ValueError):
         return None

@@ -65,7 +65,7 @@ def ended_by(attempt: Attempt, kind: str, message: str, code: int | None = None)
 
 def _exit_message(code: int, folder: str) -> str:
     number = -code if code < 0 else code - 128
-    name = _signal_name(number)
+    name = signal_name(number)
     if code < 0:
         text = f"killed by {name or number}"
     else:
@@ -74,7 +74,7 @@ def _exit_message(code: int, folder: str) -> str:
     return f"{text}: {last}" if last else text
 
 
-def _signal_name(number: int) -> str | None:
+def signal_name(number: int) -> str | None:
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -84,9 +84,7 @@ def _signal_name(number: int) -> str | None:
 def last_words(path: str) -> str:
     """The last line of a log that says something, without control characters."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            text = file.read(TAIL).decode("utf-8", "replace")
+        text = atomic.read_tail(path, TAIL).decode("utf-8", "replace")
     except OSError:
         return ""
     lines = [line for raw in text.splitlines() if (line := _CONTROL.sub("", raw).strip())]

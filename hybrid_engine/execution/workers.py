@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 
 from hybrid_engine.execution import processes, results
+from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.ports.reactor import Reactor, Timer
 
@@ -163,7 +164,7 @@ class Call:
                 self.attempt, "exit", f"the worker exited with status {code} during the call", code
             )
         else:
-            name = signal.Signals(-code).name if code else "a signal"
+            name = (results.signal_name(-code) or f"signal {-code}") if code else "a signal"
             outcome = results.ended_by(self.attempt, "killed", f"the worker was killed by {name} during the call", code)
         self._verdict = outcome
         delay = MOURNING if code == -signal.SIGKILL else 0.0
@@ -357,8 +358,7 @@ def earlier_workers(folder: str) -> dict[str, tuple[str, int]]:
             remove_lease(path)
             continue
         try:
-            with open(path, "rb") as file:
-                pid, _, key = file.read(1024).decode().strip().partition(" ")
+            pid, _, key = atomic.read(path, 1024).decode().strip().partition(" ")
             if key:
                 calling[key] = (path, int(pid))
         except (OSError, ValueError):

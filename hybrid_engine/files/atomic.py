@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
-READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -107,10 +108,16 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def read(path: str, limit: int | None = None) -> bytes:
-    """The content of one of our own files. Links are not followed. With `limit`, at most that many bytes."""
+    """The content of one of our own files. With `limit`, at most that many bytes.
+
+    Links are not followed, and nothing but a plain file is read: a step may have put a pipe in its place.
+    """
     fd = os.open(path, READ)
     try:
-        size = os.fstat(fd).st_size if limit is None else min(os.fstat(fd).st_size, limit)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        size = status.st_size if limit is None else min(status.st_size, limit)
         data = os.read(fd, size + 1) if limit is None else os.read(fd, size)
         while len(data) < size:
             more = os.read(fd, size - len(data))
@@ -118,6 +125,18 @@ def read(path: str, limit: int | None = None) -> bytes:
                 break
             data += more
         return data
+    finally:
+        os.close(fd)
+
+
+def read_tail(path: str, size: int) -> bytes:
+    """The last `size` bytes of a plain file."""
+    fd = os.open(path, READ)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        return os.pread(fd, size, max(0, status.st_size - size))
     finally:
         os.close(fd)
 

@@ -128,6 +128,7 @@ class FileInbox:
 
     def reject(self, found: Found, error: InputError, now: Stamp, lines: list[Parsed] | None = None) -> str:
         """Put a file, or some lines of it, aside with the reason. Returns the name in `rejected/`."""
+        atomic.make_folder(self._layout.rejected)
         name = self._free_name(found.name)
         target = os.path.join(self._layout.rejected, name)
         reason = json.dumps(_reason(found.name, error, now, lines), indent=1, ensure_ascii=True) + "\n"
@@ -153,7 +154,9 @@ class FileInbox:
 
     def _free_name(self, name: str) -> str:
         stem, suffix = os.path.splitext(name)
-        stem = os.fsdecode(os.fsencode(stem)[:200])
+        if len(os.fsencode(suffix)) > 20:
+            stem, suffix = name, ""
+        stem = os.fsdecode(os.fsencode(stem)[:200])  # leaves room for a number and for `.reason.json`
         for number in range(1, 1_000_000):
             candidate = f"{stem}{suffix}" if number == 1 else f"{stem}.{number}{suffix}"
             if not os.path.lexists(os.path.join(self._layout.rejected, candidate)):

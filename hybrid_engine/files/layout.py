@@ -30,6 +30,7 @@ class Layout:
         self.logs = os.path.join(self.home, "logs")
         self.private = os.path.join(self.home, ".hybrid")
         self.format = os.path.join(self.private, "format")
+        self.home_lock = os.path.join(self.private, "lock")
         self.tmp = os.path.join(self.private, "tmp")
         self.frozen = os.path.join(self.private, "templates")
         self.frozen_names = os.path.join(self.frozen, "by-name")

@@ -1,4 +1,7 @@
-"""The engine's lock: a kernel lock on `queue-state.json.lock`, held for the engine's life. The only filelock.
+"""The engine's lock: kernel locks on `queue-state.json.lock` and `.hybrid/lock`, held for its life. The only filelock.
+
+Two files, one lock: the first stands beside the view it protects, where people look for it, and may be moved by a
+setting or be swept away with the view; the second belongs to the home and is neither. Both are always taken.
 
 Whoever holds it may write journals and the queue. The file is never removed (a second holder could appear), and what
 it says inside (pid, host, start) is for people: only the kernel's answer counts. `filelock` itself is loaded only by
@@ -22,7 +25,7 @@ def holder(layout: Layout) -> dict[str, object] | None:
         if mine:
             return None
     try:
-        said = decode(atomic.read(layout.lock, 4096) or b"{}")
+        said = decode(atomic.read(layout.home_lock, 4096) or b"{}")
     except (OSError, ValueError):
         said = {}
     return said if isinstance(said, dict) else {}
@@ -32,22 +35,25 @@ class BriefLock:
     """`with BriefLock(layout) as mine:` – `mine` is True when nobody else holds the lock; then it is ours inside."""
 
     def __init__(self, layout: Layout) -> None:
-        self._path = layout.lock
-        self._fd = -1
+        self._paths = (layout.home_lock, layout.lock)
+        self._fds: list[int] = []
 
     def __enter__(self) -> bool:
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, atomic.FILE_MODE)
-        except OSError as error:
-            raise HomeError(f"cannot open the lock {self._path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in self._paths:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+                self._fds.append(os.open(path, flags, atomic.FILE_MODE))
+                fcntl.flock(self._fds[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError as error:
+            self.__exit__()
+            raise HomeError(f"cannot lock {self._paths[len(self._fds) - 1]}: {error.strerror}") from None
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        while self._fds:
+            os.close(self._fds.pop())
 
 
 class EngineLock:
@@ -57,34 +63,45 @@ class EngineLock:
         from filelock import FileLock
 
         self._layout = layout
-        self._lock = FileLock(layout.lock, mode=atomic.FILE_MODE, thread_local=False, fallback_to_soft=False)
+        self._locks = [
+            FileLock(path, mode=atomic.FILE_MODE, thread_local=False, fallback_to_soft=False)
+            for path in (layout.home_lock, layout.lock)
+        ]
 
     def acquire(self, about: dict[str, object]) -> None:
         """Take the lock, or raise LockHeldError that says who holds it."""
         from filelock import Timeout
 
         try:
-            self._lock.acquire(timeout=0.3, poll_interval=0.02)
+            for lock in self._locks:
+                lock.acquire(timeout=0.3, poll_interval=0.02)
         except Timeout:
+            self.release()
             who = holder(self._layout) or {}
             raise LockHeldError(
                 f"another engine holds {self._layout.home}: pid {who.get('pid', '?')} on {who.get('host', '?')}, "
                 f"since {who.get('started_at', '?')} (end it with `hybrid stop`)"
             ) from None
         except OSError as error:
-            raise HomeError(f"cannot lock {self._layout.lock}: {error.strerror}") from None
+            self.release()
+            raise HomeError(f"cannot lock {self._layout.home}: {error.strerror}") from None
         self.describe(about)
 
     def describe(self, about: dict[str, object]) -> None:
-        """Write who we are into the lock file, in place: the file must keep its inode."""
-        fd = os.open(self._layout.lock, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.ftruncate(fd, 0)
-            atomic.write_all(fd, (encode(about) + "\n").encode())
-        except OSError:
-            pass  # on a full disk the lock still is the lock
-        finally:
-            os.close(fd)
+        """Write who we are into the lock files, in place: they must keep their inodes."""
+        for path in (self._layout.home_lock, self._layout.lock):
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError:
+                continue  # somebody removed it; the lock still is the lock
+            try:
+                os.ftruncate(fd, 0)
+                atomic.write_all(fd, (encode(about) + "\n").encode())
+            except OSError:
+                pass  # on a full disk the lock still is the lock
+            finally:
+                os.close(fd)
 
     def release(self) -> None:
-        self._lock.release()
+        for lock in reversed(self._locks):
+            lock.release()

@@ -93,7 +93,7 @@ def accept(layout: Layout, request: dict[str, Any] | None, job: Job) -> None:
 def engine_lives(layout: Layout) -> bool:
     """Does the process that the lock file names exist? Only a guess at who holds the lock just now."""
     try:
-        pid = decode(atomic.read(layout.lock, 4096))["pid"]
+        pid = decode(atomic.read(layout.home_lock, 4096))["pid"]
         os.kill(pid, 0)
         return True
     except PermissionError:

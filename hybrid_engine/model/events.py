@@ -56,6 +56,7 @@ class WorkflowStarted(Event):
 class WorkflowPaused(Event):
     TYPE: ClassVar[str] = "workflow_paused"
     by: str | None = None
+    reason: str | None = None
     signal: str | None = None
 
 
@@ -63,6 +64,7 @@ class WorkflowPaused(Event):
 class WorkflowResumed(Event):
     TYPE: ClassVar[str] = "workflow_resumed"
     by: str | None = None
+    reason: str | None = None
     signal: str | None = None
 
 
@@ -98,6 +100,7 @@ class WorkflowReopened(Event):
 
     TYPE: ClassVar[str] = "workflow_reopened"
     by: str | None = None
+    reason: str | None = None
     signal: str | None = None
 
 
@@ -181,12 +184,12 @@ class StepReopened(StepEvent):
     TYPE: ClassVar[str] = "step_reopened"
 
 
-def _leaves(cls: type[Event]) -> list[type[Event]]:
-    below = [leaf for sub in cls.__subclasses__() for leaf in _leaves(sub)]
-    return below if below else [cls]
-
-
-EVENT_TYPES: dict[str, type[Event]] = {cls.TYPE: cls for cls in _leaves(Event)}
+EVENT_TYPES: dict[str, type[Event]] = {
+    value.TYPE: value
+    for value in list(globals().values())
+    if isinstance(value, type) and issubclass(value, Event) and value.TYPE
+}
+"""By the word in the journal."""
 
 _FIELDS: dict[type[Event], tuple[tuple[str, Any], ...]] = {
     cls: tuple((f.name, f.default if f.default is not MISSING else MISSING) for f in fields(cls))
