@@ -23,7 +23,7 @@ from hybrid_engine.engine.recovery import Recovery
 from hybrid_engine.errors import HybridError
 from hybrid_engine.execution import processes
 from hybrid_engine.execution.local import LocalExecutor
-from hybrid_engine.files import atomic
+from hybrid_engine.files import atomic, queue
 from hybrid_engine.files.home import open_home
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
@@ -38,6 +38,7 @@ from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import stamp
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.settings import Settings
+from hybrid_engine.sql.index import Index
 from hybrid_engine.sql.rows import row_of, row_of_job
 from hybrid_engine.sql.writer import IndexWriter
 
@@ -48,14 +49,22 @@ SWITCH_INTERVAL = 0.0005
 class Indexed:
     """The index's writer, as the keeper speaks to it."""
 
-    def __init__(self, writer: IndexWriter) -> None:
+    def __init__(self, writer: IndexWriter, layout: Layout) -> None:
         self._writer = writer
+        self._layout = layout
 
     def put_state(self, state: WorkflowState) -> None:
         self._writer.put(state.id, row_of(state))
 
     def put_job(self, job: Job) -> None:
         self._writer.put(job.id, row_of_job(job))
+
+    def put_missing(self, workflows: list[str]) -> None:
+        with Index.open_reader(self._layout.index) as reader:
+            known = reader.statuses(workflows)
+        for workflow in workflows:
+            if workflow not in known:
+                self.put_job(queue.read_job(self._layout.job(workflow)))
 
 
 def now() -> datetime:
@@ -113,7 +122,7 @@ def _serve(
         lambda text: reactor.post(lambda: keeper_box[0].problem("index", text)),
     )
     views = FileViews(layout)
-    keeper = Keeper(views, Indexed(writer), syncer, reactor, now, about, lambda: _probe(layout))
+    keeper = Keeper(views, Indexed(writer, layout), syncer, reactor, now, about, lambda: _probe(layout))
     keeper_box.append(keeper)
     _sweep(layout)
     driver = Driver(

@@ -125,6 +125,10 @@ class Keeper:
         self._queued.append(job.id)
         self._tick_later()
 
+    def found_queued(self, workflow: str) -> None:
+        """A job that was found in the queue at the start: whoever accepted it may not have told the index."""
+        self._queued.append(workflow)
+
     def problem(self, name: str, text: str | None) -> None:
         """Something is wrong with a part of the daemon, or, with None, well again."""
         if text is None:
@@ -217,11 +221,12 @@ class Keeper:
             self._syncer.submit((lambda: self._write_queued(waiting), lambda error: None))
 
     def _write_queued(self, workflows: list[str]) -> None:
-        for workflow in workflows:
-            try:
+        try:
+            self._index.put_missing(workflows)
+            for workflow in workflows:
                 self._views.write_queued(workflow)
-            except (OSError, HybridError) as error:  # a view: it comes back when the workflow starts
-                logger.bind(workflow=workflow).debug("no first view: {}", error)
+        except (OSError, HybridError) as error:  # views: they come back when the workflows start
+            logger.debug("no first views: {}", error)
 
     def _show_queue(self, driver: Driver) -> None:
         now = self._reactor.monotonic()

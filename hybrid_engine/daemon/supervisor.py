@@ -69,8 +69,10 @@ class Supervisor:
         report = self._recovery.run()
         logger.info(
             "{} queued, {} under way, {} just finished, {} put aside",
-            report.queued, report.under_way, report.finished, len(report.put_aside),
+            len(report.waiting), report.under_way, report.finished, len(report.put_aside),
         )  # fmt: skip
+        for workflow in report.waiting:
+            self._keeper.found_queued(workflow)
         for workflow in list(self._driver.runs):
             self._intake.read_signals(workflow)
         self._reactor.after_round = self._driver.pulse

@@ -24,6 +24,7 @@ from hybrid_engine.engine.slots import START, Candidate, Pools, Slots
 from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.errors import HybridError
 from hybrid_engine.model.attempt import Outcome
+from hybrid_engine.model.effects import WakeStep
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import moment, stamp
 from hybrid_engine.ports.execution import Executor
@@ -66,7 +67,6 @@ class Driver:
         self.loader = Loader(store)
         self.closer = Closer(store, syncer, reactor, watcher, self._closed)
         self._performer = Performer(executor, reactor, watcher, clock, self._outcome, self._wake)
-        self._parked_starts: dict[str, str] = {}
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
         self._committing = 0
@@ -129,7 +129,7 @@ class Driver:
         self.runs[run.id] = run
         self.backlog.add(run.entry)
         pool = run.plan.template.concurrency
-        if pool is not None and run.state.started_at:
+        if pool is not None and run.state.active:
             run.pool = pool.pool
             self.pools.force(pool.pool, run.id)
         for name, step in run.state.steps.items():
@@ -139,6 +139,12 @@ class Driver:
             self._offer_start(run.entry)
         self._show(run)
         self._deliver(run, Begin())
+
+    def take_places(self) -> None:
+        """After a restart, when all are resumed: workflows between two attempts come before those not yet started."""
+        for run in self.runs.values():
+            if run.state.started_at and not run.state.is_final:
+                self._enter_pool(run)
 
     def finish_again(self, run: Run) -> None:
         """After a restart: the workflow has ended, but a crash came before it left the queue."""
@@ -195,6 +201,8 @@ class Driver:
             self._to_commit[run.id] = run
         elif run.effects or run.signals or run.freed:
             self._settle(run)
+            if run.state.is_final:  # it was opened for a signal that it knows already
+                self.closer.close(run)
 
     # --- slots
 
@@ -209,34 +217,57 @@ class Driver:
                 return
             self.slots.pop()
             if candidate.step == START:
-                self._start_workflow(candidate, at)
-            elif run is not None:
-                self._grant_step(run, candidate, at, handed_on=handed_on)
+                wanted = self._start_workflow(candidate, at)
+            else:
+                wanted = run is not None and self._grant_step(run, candidate, at, handed_on=handed_on)
+            if candidate.pool and not wanted:
+                self._unpark(self.pools.next(candidate.pool))
 
-    def _grant_step(self, run: Run, candidate: Candidate, at: str, *, handed_on: bool) -> None:
+    def _grant_step(self, run: Run, candidate: Candidate, at: str, *, handed_on: bool) -> bool:
+        """False when the step cannot use a slot (any more)."""
         step = candidate.step
         run.offered.discard(step)
-        pool = run.plan.steps[step].concurrency
         if run.stuck or not turn.may_start(run, step):
-            if pool is not None:  # it may have been the one chosen for a free place: let the next one have it
-                self._unpark(self.pools.next(pool.pool))
-            return
-        if pool is not None and not self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
-            self.pools.park(pool.pool, candidate)
+            return False
+        full = self._full_pool(run, step)
+        if full is not None:
+            self.pools.park(full, candidate)
             run.offered.add(step)
-            self._show(run, f"pool {pool.pool}")
-            return
+            self._show(run, f"pool {full}")
+            return True
         if handed_on:
             run.freed -= 1
         else:
             self.slots.used += 1
         if run.committing:
             self._deliver(run, Granted(step))
-            return
+            return True
         if not run.events:
             run.at = at
         self._start_step(run, step)
         self._after_turn(run)
+        return True
+
+    def _full_pool(self, run: Run, step: str) -> str | None:
+        """Take the places that an attempt of this step needs; or the name of a pool that has none."""
+        if not self._enter_pool(run):
+            return run.plan.template.concurrency.pool if run.plan.template.concurrency else None
+        pool = run.plan.steps[step].concurrency
+        if pool is None or self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
+            return None
+        return pool.pool
+
+    def _enter_pool(self, run: Run) -> bool:
+        """Take the workflow's place in its template's pool. One that goes on after its end has to get it again."""
+        pool = run.plan.template.concurrency
+        if pool is None or run.pool is not None:
+            return True
+        if not self.pools.enter(pool.pool, pool.limit, run.id):
+            return False
+        run.pool = pool.pool
+        for candidate in self.pools.companions(pool.pool, run.id):
+            self.slots.offer(candidate)
+        return True
 
     def _start_step(self, run: Run, step: str) -> None:
         """The step has a slot. When it cannot use it, it is given back with this turn's commit."""
@@ -244,38 +275,35 @@ class Driver:
             run.freed += 1
             self._leave_pool(run, step)
 
-    def _start_workflow(self, candidate: Candidate, at: str) -> None:
+    def _start_workflow(self, candidate: Candidate, at: str) -> bool:
+        """False when the workflow is not to be started (any more), or cannot be."""
         entry = self.backlog.get(candidate.workflow)
         run = self.runs.get(candidate.workflow)
-        chosen_for = self._parked_starts.pop(candidate.workflow, None)
-        # A run that is committing is offered again by `_committed` when it still is to be started.
-        gone = run is not None and (run.committing or run.stuck or run.state.status != "queued")
-        if entry is None or entry.status == "paused" or gone:
-            if chosen_for is not None:
-                self._unpark(self.pools.next(chosen_for))
-            return
+        if entry is None or entry.status == "paused":
+            return False
+        if run is not None and (run.committing or run.stuck or run.state.status != "queued"):
+            return False  # `_committed` offers it again when it still is to be started
         try:
             run = run or self._open(entry, at)
         except HybridError as error:
             self._unusable(entry, error)
-            return
+            return False
         except OSError as error:
             self._watcher.disk(error)
             self._reactor.call_later(FINISH_AGAIN, lambda: self._offer_start(entry))
-            return
+            return False
         pool = run.plan.template.concurrency
-        if pool is not None and not self.pools.enter(pool.pool, pool.limit, run.id):
+        if pool is not None and not self._enter_pool(run):
             self.pools.park(pool.pool, candidate)
-            self._parked_starts[entry.id] = pool.pool
             self.backlog.show(entry, "queued", f"pool {pool.pool}")
-            if not run.committing and run.is_new and len(run.events) == 1:
+            if run.is_new and len(run.events) == 1 and run.id not in self._to_commit:
                 del self.runs[run.id]
-            return
-        run.pool = pool.pool if pool else None
+            return True
         if not run.events:
             run.at = at
         turn.begin(run)
         self._after_turn(run)
+        return True
 
     def _leave_pool(self, run: Run, step: str) -> None:
         pool = run.plan.steps[step].concurrency
@@ -326,10 +354,10 @@ class Driver:
         for step in ended:
             self._leave_pool(run, step)
 
-    def _wake(self, workflow: str, step: str) -> None:
+    def _wake(self, workflow: str, effect: WakeStep) -> None:
         run = self.runs.get(workflow)
         if run is not None:
-            self._deliver(run, Woken(step))
+            self._deliver(run, Woken(effect.step, effect.at))
 
     # --- the end of a workflow
 
@@ -390,7 +418,7 @@ class Driver:
     # --- small
 
     def _offer_start(self, entry: Entry) -> None:
-        if entry.id not in self.backlog:
+        if entry.id not in self.backlog or entry.status == "paused":
             return
         if entry.due_at > stamp(self._clock()):
             self.backlog.postpone(entry)

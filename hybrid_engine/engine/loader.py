@@ -28,13 +28,13 @@ class Loader:
         if len(self._fresh) < FRESH:
             self._fresh[job.id] = job
 
-    def plan(self, version: str) -> Plan:
-        """The plan of a frozen template. Raises HybridError when it is missing or damaged."""
+    def plan(self, version: str, workflow: str) -> Plan:
+        """The plan of the workflow's frozen template. Raises HybridError when it is missing or damaged."""
         plan = self._plans.get(version)
         if plan is None:
             if len(self._plans) >= PLANS:
                 self._plans.pop(next(iter(self._plans)))
-            plan = self._plans[version] = Plan(self._store.template(version))
+            plan = self._plans[version] = Plan(self._store.template(version, workflow))
         return plan
 
     def begin(self, entry: Entry, at: str) -> Run:
@@ -42,7 +42,7 @@ class Loader:
         job = self._fresh.pop(entry.id, None) or self._store.job(entry.id, entry.name)
         event = turn.created_event(job)
         state = evolve(None, event, 1, at)
-        run = Run(job, entry, self.plan(job.version), state, self._store.new_journal(entry.id), is_new=True)
+        run = Run(job, entry, self.plan(job.version, job.id), state, self._store.new_journal(entry.id), is_new=True)
         run.at = at
         run.events.append(event)
         return run

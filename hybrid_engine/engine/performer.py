@@ -27,7 +27,7 @@ class Performer:
         watcher: Watcher,
         clock: Callable[[], datetime],
         outcome: Callable[[Outcome], None],
-        woken: Callable[[str, str], None],
+        woken: Callable[[str, WakeStep], None],
     ) -> None:
         self._executor = executor
         self._reactor = reactor
@@ -79,6 +79,6 @@ class Performer:
         most = retry.max_delay.total_seconds() if retry.max_delay else float("inf")
         seconds = min((moment(effect.at) - self._clock()).total_seconds(), most)
         if seconds <= 0:
-            self._woken(run.id, effect.step)
+            self._woken(run.id, effect)
         else:
-            self._reactor.call_later(seconds, lambda: self._woken(run.id, effect.step))
+            self._reactor.call_later(seconds, lambda: self._woken(run.id, effect))

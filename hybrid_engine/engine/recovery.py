@@ -20,7 +20,7 @@ from hybrid_engine.rules.transitions import fold
 class Report:
     """What was found."""
 
-    queued: int = 0
+    waiting: list[str] = field(default_factory=list)
     under_way: int = 0
     finished: int = 0
     put_aside: list[str] = field(default_factory=list)
@@ -43,13 +43,14 @@ class Recovery:
             except (HybridError, RecursionError, UnicodeError) as error:
                 self._put_aside(found, str(error))
                 report.put_aside.append(found.workflow)
+        self._driver.take_places()
         return report
 
     def _take_up(self, found: Unfinished, report: Report) -> None:
         history = self._store.history(found.workflow) if found.has_journal else None
         if history is None:
             self._driver.admit(_entry_of_hint(found) or Entry.of(self._store.restore(found)))
-            report.queued += 1
+            report.waiting.append(found.workflow)
             return
         run = self.load(found.workflow, self._store.restore(found), history)
         if run.state.is_final:
@@ -67,7 +68,8 @@ class Recovery:
             raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
         if state is None or state.id != workflow:
             raise JournalError(f"the journal of {workflow} is that of another workflow")
-        return Run(job, Entry.of(job), self._driver.loader.plan(state.version), state, history.journal, is_new=False)
+        plan = self._driver.loader.plan(state.version, workflow)
+        return Run(job, Entry.of(job), plan, state, history.journal, is_new=False)
 
     def reopen(self, workflow: str) -> Run | None:
         """A finished workflow that somebody wants to go on, with its place in the queue; None when it cannot."""

@@ -74,12 +74,13 @@ class Signal:
 
 
 class Woken:
-    """The time of a step's next attempt has come."""
+    """The time `at` of a step's next attempt has come."""
 
-    __slots__ = ("step",)
+    __slots__ = ("at", "step")
 
-    def __init__(self, step: str) -> None:
+    def __init__(self, step: str, at: Stamp) -> None:
         self.step = step
+        self.at = at
 
 
 class Granted:

@@ -15,12 +15,16 @@ START = ""
 
 
 class Candidate(NamedTuple):
-    """Who wants a slot. Compared field by field: the job's rank, then a step's position in its template."""
+    """Who wants a slot. Compared field by field: the job's rank, then a step's position in its template.
+
+    `pool` is the one in which it waited: it was chosen for a free place there, and who does not take it passes it on.
+    """
 
     rank: str
     workflow: str
     position: int = -1
     step: str = START
+    pool: str = ""
 
 
 class Slots:
@@ -71,7 +75,7 @@ class Pools:
 
     def park(self, pool: str, candidate: Candidate) -> None:
         """Wait for a place."""
-        heapq.heappush(self._parked[pool], candidate)
+        heapq.heappush(self._parked[pool], candidate._replace(pool=pool))
 
     def leave(self, pool: str, holder: str) -> Candidate | None:
         """Give the place back; returns the first who waits for one."""
@@ -82,3 +86,12 @@ class Pools:
     def next(self, pool: str) -> Candidate | None:
         """The first who waits for a place, because one is free that its finder did not want."""
         return heapq.heappop(self._parked[pool]) if self._parked[pool] else None
+
+    def companions(self, pool: str, workflow: str) -> list[Candidate]:
+        """All of a workflow who wait for a place, because it has one now."""
+        waiting = self._parked[pool]
+        found = [candidate for candidate in waiting if candidate.workflow == workflow]
+        if found:
+            self._parked[pool] = [candidate for candidate in waiting if candidate.workflow != workflow]
+            heapq.heapify(self._parked[pool])
+        return found

@@ -79,7 +79,8 @@ def handle(run: Run, mail: Mail, now: datetime) -> None:
         _handle_outcome(run, mail, now)
     elif isinstance(mail, Woken):
         step = run.state.steps[mail.step]
-        if step.status == "retrying" and run.state.status != "paused":
+        # A pause leaves its timer behind, which may go off when a later attempt already waits for a later moment.
+        if step.status == "retrying" and step.retry_at == mail.at and run.state.status != "paused":
             run.ready.add(mail.step)
     elif isinstance(mail, Progress):
         step = run.state.steps[mail.step]

@@ -10,6 +10,7 @@ Nothing of the engine is imported here but the authoring module: a worker must s
 from __future__ import annotations
 
 import fcntl
+import importlib
 import importlib.util
 import json
 import os
@@ -19,7 +20,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from types import CoroutineType
+from types import CoroutineType, ModuleType
 from typing import Any
 
 from hybrid_engine import authoring
@@ -160,7 +161,7 @@ class Functions:
         self._folder = folder
         self._found: dict[str, Callable[..., Any]] = {}
         self._stamps: dict[str, tuple[int, int]] = {}
-        sys.path.insert(0, folder)
+        sys.path.append(folder)  # last: helpers beside the functions are found, nobody's `json` is hidden
 
     def stale(self) -> bool:
         return any(_stamp(path) != seen for path, seen in self._stamps.items())
@@ -168,8 +169,7 @@ class Functions:
     def get(self, name: str) -> Callable[..., Any]:
         found = self._found.get(name)
         if found is None:
-            module, _, _ = name.partition(".")
-            self._load(module)
+            self._load(name.rpartition(".")[0])
             found = self._found.get(name)
         if found is None:
             known = ", ".join(sorted(self._found)) or "none"
@@ -177,26 +177,39 @@ class Functions:
         return found
 
     def _load(self, module: str) -> None:
-        path = os.path.join(self._folder, module + ".py")
-        if not os.path.isfile(path):
-            raise FunctionError("not_found", f"there is no file functions/{module}.py")
-        spec = importlib.util.spec_from_file_location(module, path)
-        assert spec is not None and spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules[module] = loaded
-        try:
-            spec.loader.exec_module(loaded)
-        except BaseException:
-            sys.modules.pop(module, None)
-            raise
+        path = os.path.join(self._folder, *module.split("."))
+        path = os.path.join(path, "__init__.py") if os.path.isdir(path) else path + ".py"
+        if not module or not os.path.isfile(path):
+            raise FunctionError("not_found", f"there is no file functions/{os.path.relpath(path, self._folder)}")
+        if path.endswith("__init__.py") or "." in module:
+            loaded = importlib.import_module(module)
+        else:
+            loaded = self._load_file(module, path)
         for value in vars(loaded).values():
             name = getattr(value, authoring.MARK, None)
             if name is not None and getattr(value, "__module__", None) == module:
                 self._found[f"{module}.{name}"] = value
-        for other in list(sys.modules.values()):
+        for other in (loaded, *sys.modules.values()):
             file = getattr(other, "__file__", None)
             if isinstance(file, str) and file.startswith(self._folder + os.sep):
                 self._stamps.setdefault(file, _stamp(file))
+
+    @staticmethod
+    def _load_file(module: str, path: str) -> ModuleType:
+        """By its path: a file may have the name of something that others mean when they import it, such as `json`."""
+        spec = importlib.util.spec_from_file_location(module, path)
+        assert spec is not None and spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        is_ours = module not in sys.modules and module not in sys.stdlib_module_names
+        if is_ours:
+            sys.modules[module] = loaded
+        try:
+            spec.loader.exec_module(loaded)
+        except BaseException:
+            if is_ours:
+                del sys.modules[module]
+            raise
+        return loaded
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -257,7 +270,8 @@ class Worker:
             else:
                 os.environ.pop(name, None)
         for name, value in env.items():
-            os.environ[name] = value
+            if self._env.get(name) != value:
+                os.environ[name] = value
         self._env = env
 
     def _receive(self) -> dict[str, Any] | None:

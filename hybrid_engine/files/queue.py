@@ -39,10 +39,16 @@ def lay(layout: Layout, job: Job) -> str:
 
 def link_template(layout: Layout, job: Job) -> None:
     """Give the workflow its frozen template: a second name of the one file that holds this version."""
+    ours = os.path.join(layout.workflow(job.id), "template.json")
     try:
-        atomic.link_or_copy(layout.frozen_template(job.version), os.path.join(layout.workflow(job.id), "template.json"))
+        atomic.link_or_copy(layout.frozen_template(job.version), ours)
     except FileExistsError:
         pass
+    except FileNotFoundError:
+        if not os.path.lexists(ours):
+            raise JobError(
+                f"the definition of its template, {job.template} {job.version}, is gone", file=ours, code="missing"
+            ) from None
 
 
 def announce(layout: Layout, job: Job) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from hybrid_engine.errors import JobError, JournalError
+from hybrid_engine.errors import JobError, JournalError, TemplateError
 from hybrid_engine.files import atomic, quarantine, queue, queueview
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
@@ -40,8 +40,15 @@ class FileStore:
                 return self.restore(Unfinished(name, workflow, False, None))
             raise JobError("the workflow has no job.json", file=self.layout.job(workflow), code="missing") from None
 
-    def template(self, version: str) -> Template:
-        return self._templates.thaw(version)
+    def template(self, version: str, workflow: str) -> Template:
+        try:
+            return self._templates.thaw(version)
+        except TemplateError:
+            try:
+                return self._templates.thaw_bytes(atomic.read(self.layout.template(workflow)), version)
+            except OSError:
+                pass
+            raise
 
     def new_journal(self, workflow: str) -> journals.Journal:
         return journals.Journal(self.layout.journal(workflow))
@@ -69,7 +76,6 @@ class FileStore:
 
     def finish(self, job: Job, name: str, view: bytes) -> None:
         atomic.replace(self.layout.state(job.id), view)
-        _remove_if_empty(self.layout.artifacts(job.id))
         # COMMIT: last view – it is durable before the queue forgets the job, so nobody has to look for it later
         atomic.sync_folder(self.layout.workflow(job.id))
         # COMMIT: finished – the job leaves the queue

@@ -26,6 +26,9 @@ _STATE_FIELDS = (
     "forked_from", "params", "labels", "queued_at", "due_at", "started_at", "ended_at", "updated_at",
     "cancel_requested_at", "error", "signals",
 )  # fmt: skip
+_LINES = tuple((name, f'  "{name}": ') for name in sorted((*_STATE_FIELDS, "steps", "progress", "format")))
+"""The fields in the order of the view, and how their lines begin."""
+
 _STEP_FIELDS = (
     "started_at", "ended_at", "retry_at", "exit_code", "output", "error", "reason", "lost", "reopened_at_attempt",
 )  # fmt: skip
@@ -74,12 +77,13 @@ def _progress(state: WorkflowState) -> dict[str, Any]:
 def render_state(record: dict[str, Any]) -> bytes:
     """The bytes of `state.json`."""
     lines = []
-    for name in sorted(record):
+    for name, prefix in _LINES:
+        value = record[name]
         if name == "steps":
-            steps = ",\n".join(f"    {_encode(key)}: {_encode(step)}" for key, step in sorted(record[name].items()))
-            lines.append(f'  "steps": {{\n{steps}\n  }}' if steps else '  "steps": {}')
+            steps = ",\n".join(f"    {_encode(key)}: {_encode(step)}" for key, step in sorted(value.items()))
+            lines.append(f"{prefix}{{\n{steps}\n  }}" if steps else prefix + "{}")
         else:
-            lines.append(f"  {_encode(name)}: {_encode(record[name])}")
+            lines.append(prefix + ("null" if value is None else _encode(value)))
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "backslashreplace")
 
 

@@ -5,6 +5,7 @@ Thin: what views look like is in `views` and `queueview`, how jobs are accepted 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ class FileViews:
         atomic.replace(self._layout.state(workflow), data)
 
     def write_queued(self, workflow: str) -> None:
+        if os.path.lexists(self._layout.state(workflow)):
+            return
         job = queue.read_job(self._layout.job(workflow))
         atomic.replace(self._layout.state(workflow), views.render_state(views.queued_record(job)))
 

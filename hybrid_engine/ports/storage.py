@@ -59,7 +59,8 @@ class Store(Protocol):
     def job(self, workflow: str, name: str | None = None) -> Job:
         """`name` is that in the queue: what is missing of the workflow's folder is made again from that file."""
 
-    def template(self, version: str) -> Template: ...
+    def template(self, version: str, workflow: str) -> Template:
+        """The frozen template of this version, of which the workflow may have the last copy. Raises TemplateError."""
 
     def new_journal(self, workflow: str) -> Journal:
         """The journal of a workflow that has none yet. Nothing is made on disk before its first append."""

@@ -17,7 +17,7 @@ class Views(Protocol):
     def write_state(self, workflow: str, data: bytes) -> None: ...
 
     def write_queued(self, workflow: str) -> None:
-        """The first view of a job that has not started."""
+        """The first view of a job that has not started, unless it has one."""
 
     def queue_line(self, entry: Any) -> bytes:
         """One job's line, from what an `engine.run.Entry` says."""
@@ -33,3 +33,6 @@ class Index(Protocol):
     def put_state(self, state: WorkflowState) -> None: ...
 
     def put_job(self, job: Job) -> None: ...
+
+    def put_missing(self, workflows: list[str]) -> None:
+        """Put in those waiting jobs that are not in it. Any thread."""
