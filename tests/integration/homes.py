@@ -85,5 +85,5 @@ def everything(layout: Layout) -> dict[str, bytes]:
     return {
         str(path.relative_to(layout.home)): path.read_bytes() if path.is_file() else b""
         for path in Path(layout.home).rglob("*")
-        if not path.name.startswith(("index.sqlite", "queue-state.json.lock"))
+        if not path.name.startswith(("index.sqlite", "queue-state.json.lock", "lock"))
     }

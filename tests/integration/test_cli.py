@@ -462,7 +462,7 @@ def test_prune_knows_finished_workflows_without_an_index(hybrid: Hybrid, story: 
 
 def test_a_lock_held_by_somebody_unknown_is_told_by_stop(hybrid: Hybrid, layout: Layout) -> None:
     with BriefLock(layout):
-        Path(layout.lock).write_text(json.dumps({"pid": 2**22 + 1, "host": "elsewhere"}))
+        Path(layout.home_lock).write_text(json.dumps({"pid": 2**22 + 1, "host": "elsewhere"}))
         found = hybrid("stop")
     assert found.code == 66
     assert "elsewhere" in found.err

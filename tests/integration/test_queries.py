@@ -64,7 +64,7 @@ def engine(layout: Layout) -> Iterator[Callable[..., None]]:
     """Hold the lock as an engine does; call it to write the queue's view of what it does."""
     held = BriefLock(layout)
     assert held.__enter__()
-    Path(layout.lock).write_text(json.dumps({"pid": os.getpid(), "host": "here", "started_at": at(0)}))
+    Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid(), "host": "here", "started_at": at(0)}))
 
     def show(*jobs: tuple[Any, str, str | None], **engine: Any) -> None:
         lines = [views.queue_line(views.queue_entry(job, status, waits_for)) for job, status, waits_for in jobs]

@@ -88,7 +88,7 @@ def test_the_view_is_in_the_order_of_work(layout: Layout) -> None:
 
 
 def test_a_held_lock_leaves_the_job_in_the_inbox(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(layout.lock).write_text(json.dumps({"pid": os.getpid()}))
+    Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid()}))
     with BriefLock(layout) as mine:
         assert mine
         found = submit(layout, params={"n": "3"}, delay="1h")
@@ -131,7 +131,7 @@ def test_the_same_key_gives_the_same_id_and_one_job(layout: Layout) -> None:
 
 
 def test_a_key_is_known_while_it_lies_in_the_inbox_and_after_the_end(layout: Layout) -> None:
-    Path(layout.lock).write_text(json.dumps({"pid": os.getpid()}))
+    Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid()}))
     with BriefLock(layout):
         first = submit(layout, key="k")
         before = Path(layout.inbox, first + ".json").read_text()
