@@ -13,7 +13,7 @@ QUICK_TESTS = $(wildcard tests/unit tests/contracts tests/architecture)
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo check check-format check-lint check-types check-imports check-tests \
-        test test-crash bench format clean
+        test test-crash bench docs format clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ test-crash: $(STAMP) system ## All crash tests: every operation, every fault, ev
 
 bench: $(STAMP) ## Benchmarks, as ratios to a limit measured in the same run
 	@$(BIN)/python -m benchmarks
+
+docs: $(STAMP) ## Bring the parts of the documentation up to date that are made from the code
+	@$(BIN)/python scripts/docs.py
 
 format: $(STAMP) ## Format the code and repair what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
