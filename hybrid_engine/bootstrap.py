@@ -23,7 +23,7 @@ from hybrid_engine.engine.recovery import Recovery
 from hybrid_engine.errors import HybridError
 from hybrid_engine.execution import processes
 from hybrid_engine.execution.local import LocalExecutor
-from hybrid_engine.files import atomic, queue
+from hybrid_engine.files import atomic, queue, queueview
 from hybrid_engine.files.home import open_home
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
@@ -95,6 +95,9 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
         for warning in warnings:
             logger.warning(warning)
         logger.info("engine {} of {} starts, pid {}", __version__, layout.home, os.getpid())
+        aside = queueview.put_foreign_aside(layout)
+        if aside is not None:
+            logger.warning("{} was not a view of the queue and is now {}", layout.queue_state, aside)
         _serve(settings, layout, about, until_idle, ready)
         logger.info("engine ends")
     finally:
@@ -148,7 +151,7 @@ def _serve(
         keeper,
         recovery,
         lambda wake: InboxWatcher(layout.inbox, wake),
-        lambda: _space(layout, settings.min_free),
+        lambda: _look_after(layout, settings.min_free),
         rescan=settings.rescan,
         until_idle=until_idle,
     )
@@ -203,8 +206,12 @@ def _report(error: BaseException) -> None:
     logger.opt(exception=error).error("a part of the daemon failed and goes on: {}: {}", type(error).__name__, error)
 
 
-def _space(layout: Layout, wanted: int) -> tuple[int, int]:
-    """Bytes free and bytes wanted; of a small disk no more than a fiftieth is wanted."""
+def _look_after(layout: Layout, wanted: int) -> tuple[int, int]:
+    """Make folders again that somebody removed. Bytes free and bytes wanted; of a small disk at most a fiftieth."""
+    for folder in layout.folders():
+        if not os.path.isdir(folder):
+            atomic.make_folders(folder)
+            logger.warning("{} was gone and is made again", folder)
     found = os.statvfs(layout.workflows)
     return found.f_bavail * found.f_frsize, min(wanted, found.f_blocks * found.f_frsize // 50)
 

@@ -9,7 +9,8 @@ HybridError                     everything this product raises on purpose; `exit
 ├── NotFoundError               no such workflow, template, step
 ├── ConflictError               the request does not fit the present state (cancel a finished workflow)
 ├── IllegalTransitionError      an event the transition table has no place for: a bug or a damaged journal
-├── JournalError                a journal that cannot be trusted (damage in the middle, a newer format)
+├── JournalError                a journal that cannot be trusted (damage in the middle)
+│   └── NewerJournalError       … or is sound, but tells of things that this version does not know
 ├── HomeError                   the home is missing, not ours, open to others, or of a newer format
 ├── LockHeldError               another engine holds the home
 └── NotRunningError             no engine runs here
@@ -126,6 +127,10 @@ class IllegalTransitionError(HybridError):
 
 class JournalError(HybridError):
     exit_code = 65
+
+
+class NewerJournalError(JournalError):
+    pass
 
 
 class HomeError(HybridError):

@@ -108,11 +108,20 @@ def status(as_json: options.Json = False) -> int:
         "inbox": queries.home.inbox(),
         "workflows": queries.counts(),
     }
+    found["problems"] = [*((found["engine"] or {}).get("problems") or []), *_space_problem()]
     if as_json:
         emit(found)
     else:
         _tell_status(found)
     return 0 if engine is not None else NOT_RUNNING
+
+
+def _space_problem() -> list[str]:
+    """A full disk, seen from here: the daemon cannot write its own word of it there."""
+    settings = options.settings()
+    disk = os.statvfs(settings.home)
+    free, wanted = disk.f_bavail * disk.f_frsize, min(settings.min_free, disk.f_blocks * disk.f_frsize // 50)
+    return [f"disk: only {free} bytes are free; nothing new is started below {wanted}"] if free < wanted else []
 
 
 def _tell_status(found: dict[str, Any]) -> None:
@@ -134,8 +143,8 @@ def _tell_status(found: dict[str, Any]) -> None:
             say(f"  {attempt['workflow']}/{attempt['step']} attempt {attempt['attempt']}, for {since}")
         for pool, holders in (engine.get("pools") or {}).items():
             say(f"pool {pool}: held by {', '.join(holders)}")
-        for problem in engine.get("problems") or []:
-            say(f"problem: {problem}")
+    for problem in found["problems"]:
+        say(f"problem: {problem}")
     told = [f"{count} {word}" for word, count in found["queue"].items() if count and word != "total"]
     say(f"queue: {', '.join(told) or 'empty'}")
     if found["inbox"]["waiting"]:

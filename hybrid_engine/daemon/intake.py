@@ -8,7 +8,7 @@ into slices, so that ten thousand dropped files do not keep running steps waitin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 
@@ -126,6 +126,12 @@ class Intake:
                 logger.bind(workflow=workflow).warning("signal {!r} is unknown; there are {}", name, ", ".join(VERBS))
             by, reason = content.get("by"), content.get("reason")
             self._driver.signal(workflow, Signal(verb, name, _text(by), _text(reason)))
+
+    def read_signals_of(self, workflows: Iterable[str]) -> None:
+        """At the start: a bell is only a hint, and may be gone while the signal is not."""
+        for workflow in workflows:
+            if self._inbox.has_signals(workflow):
+                self.read_signals(workflow)
 
     def read_lost_signals(self) -> None:
         """Signals that were dropped by hand, without a bell."""

@@ -203,7 +203,7 @@ class Keeper:
             run.viewing = False
             end = self._reactor.monotonic()
             run.view_at = end + max(SHORTEST, SHARE * (end - start))
-            if error is not None:
+            if error is not None and not isinstance(error, FileNotFoundError):
                 self.disk(error)
                 self.changed(run)
             driver.closer.view_written(run)

@@ -35,8 +35,8 @@ class Watching(Protocol):
 
 
 class Supervisor:
-    """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given; `space` tells
-    the bytes that are free and those that should be."""
+    """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given; `look_after`
+    keeps the home's folders and tells the bytes that are free and those that should be."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Supervisor:
         keeper: Keeper,
         recovery: Recovery,
         watcher: Callable[[Callable[[], None]], Watching],
-        space: Callable[[], tuple[int, int]],
+        look_after: Callable[[], tuple[int, int]],
         *,
         rescan: float,
         until_idle: bool,
@@ -57,7 +57,7 @@ class Supervisor:
         self._keeper = keeper
         self._recovery = recovery
         self._make_watcher = watcher
-        self._space = space
+        self._look_after = look_after
         self._watcher: Watching | None = None
         self._rescan = rescan
         self._until_idle = until_idle
@@ -73,8 +73,7 @@ class Supervisor:
         )  # fmt: skip
         for workflow in report.waiting:
             self._keeper.found_queued(workflow)
-        for workflow in list(self._driver.runs):
-            self._intake.read_signals(workflow)
+        self._intake.read_signals_of([*report.waiting, *self._driver.runs])
         self._reactor.after_round = self._driver.pulse
         self._keep_watching()
         self._keeper.write_queue(self._driver)
@@ -108,11 +107,17 @@ class Supervisor:
         if self._stopping:
             return
         self._reactor.call_later(self._rescan, self._keep_watching)
+        self._look_around()
         if self._watcher is None or not self._watcher.is_alive:
             self._start_watcher()
-        self._keeper.space(*self._space())
         self._intake.look()
         self._intake.read_lost_signals()
+
+    def _look_around(self) -> None:
+        try:
+            self._keeper.space(*self._look_after())
+        except OSError as error:
+            self._keeper.disk(error)
 
     def _start_watcher(self) -> None:
         if self._watcher is not None:

@@ -172,8 +172,8 @@ class Driver:
     def _take_turns(self, now: datetime, at: str) -> None:
         dirty, self._dirty = self._dirty, {}
         for run in dirty.values():
-            if run.committing or run.stuck:
-                continue  # its mail waits; `_committed` looks at it again
+            if run.committing or run.stuck or run.id in self.closer.closing:
+                continue  # its mail waits; `_committed` or `_closed` looks at it again
             run.at = run.at if run.events else at
             mailbox, run.mailbox = run.mailbox, []
             try:
@@ -286,7 +286,7 @@ class Driver:
         try:
             run = run or self._open(entry, at)
         except HybridError as error:
-            self._unusable(entry, error)
+            self.hold(entry, error)
             return False
         except OSError as error:
             self._watcher.disk(error)
@@ -381,7 +381,9 @@ class Driver:
         self.backlog.show(run.entry, run.state.status, f"a person: {error}")
         self._watcher.stuck(run.id, error)
 
-    def _unusable(self, entry: Entry, error: HybridError) -> None:
+    def hold(self, entry: Entry, error: HybridError) -> None:
+        """This job cannot go on until a person has done something; it keeps its place."""
+        self.backlog.add(entry)
         self.backlog.show(entry, "queued", f"a person: {error}")
         self._watcher.stuck(entry.id, error)
 
@@ -418,7 +420,7 @@ class Driver:
     # --- small
 
     def _offer_start(self, entry: Entry) -> None:
-        if entry.id not in self.backlog or entry.status == "paused":
+        if entry.id not in self.backlog or entry.status != "queued":
             return
         if entry.due_at > stamp(self._clock()):
             self.backlog.postpone(entry)

@@ -80,8 +80,8 @@ class Recorder:
         self._committed(run)
 
     def _later(self, run: Run, error: BaseException, *, rewrite: bool) -> None:
-        if not isinstance(error, OSError):
-            self._broken(run, error)
+        if not isinstance(error, OSError) or isinstance(error, FileNotFoundError | NotADirectoryError):
+            self._broken(run, error)  # a bug, or its folder is gone: no failing disk, and waiting would not help
             return
         self._trouble(error)
         delay = self._failing[run.id] = min(RETRY_MOST, self._failing.get(run.id, RETRY_FIRST / 2) * 2)

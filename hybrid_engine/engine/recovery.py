@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.run import Entry, Run
-from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError
+from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError, NewerJournalError
 from hybrid_engine.model.job import Job
 from hybrid_engine.ports.storage import History, Store, Unfinished
 from hybrid_engine.rules.transitions import fold
@@ -40,6 +40,9 @@ class Recovery:
         for found in self._store.unfinished():
             try:
                 self._take_up(found, report)
+            except NewerJournalError as error:
+                # Sound, and right for the version that wrote it: left as it is for that one.
+                self._driver.hold(_entry_of_hint(found) or Entry.of(self._store.restore(found)), error)
             except (HybridError, RecursionError, UnicodeError) as error:
                 self._put_aside(found, str(error))
                 report.put_aside.append(found.workflow)

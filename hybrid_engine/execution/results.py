@@ -41,7 +41,7 @@ def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
         return of_exit(attempt, folder, int(text)) if text.isdigit() else None
     try:
         return of_answer(attempt, json.loads(data))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -109,7 +109,7 @@ class Worker:
             body = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
             if self.call is not None:
-                self.call.answered(json.loads(body))
+                self.call.answered(_decoded(body))
 
     def _close_channel(self) -> None:
         if self._channel.fileno() >= 0:
@@ -146,8 +146,8 @@ class Call:
             self._timer = pool.reactor.call_later(attempt.timeout, self._time_out)
 
     def answered(self, answer: dict[str, object]) -> None:
-        if self._verdict is not None:
-            return
+        if self._verdict is not None or answer.get("key", self.attempt.key) != self.attempt.key:
+            return  # too late, or the word of a process that a function left behind
         if answer.get("again"):
             self._pool.again(self)
             return
@@ -186,9 +186,11 @@ class Call:
             return
         self._verdict = verdict
         others = lambda: self._pool.strays(self.attempt.key)  # noqa: E731 – read at every check
-        processes.Ending(self._pool.reactor, self.worker.pid, None, self.attempt.grace, others, self._tell)
+        lease = self.worker.lease  # a process that it forked holds it, in whatever session it is
+        processes.Ending(self._pool.reactor, self.worker.pid, lease, self.attempt.grace, others, self._tell)
 
     def _tell(self) -> None:
+        remove_lease(self.worker.lease)
         if self._verdict is not None:
             self._finish(self._verdict)
 
@@ -270,6 +272,7 @@ class WorkerPool:
 
     def _start(self) -> Worker:
         self._number += 1
+        atomic.make_folder(self._folder)
         lease = os.path.join(self._folder, f"{os.getpid()}-{self._number}")
         worker = Worker(self.reactor, lease, self._functions, self._gone)
         self.workers[worker.pid] = worker
@@ -279,11 +282,8 @@ class WorkerPool:
         self.workers.pop(worker.pid, None)
         if worker in self._idle:
             self._idle.remove(worker)
-        for suffix in ("", ".stdout", ".stderr"):
-            try:
-                os.unlink(worker.lease + suffix)
-            except OSError:
-                pass
+        if worker.call is None:
+            remove_lease(worker.lease)  # else when nothing of the call is left
 
     def _retire(self) -> None:
         self._retiring = False
@@ -373,6 +373,16 @@ def remove_lease(path: str) -> None:
             os.unlink(path + suffix)
         except OSError:
             pass
+
+
+def _decoded(body: bytes) -> dict[str, object]:
+    try:
+        answer = json.loads(body)
+        if isinstance(answer, dict):
+            return answer
+    except (ValueError, RecursionError):
+        pass
+    return {"error": {"kind": "bad_output", "message": "the worker's answer cannot be read"}}
 
 
 def _environment() -> dict[str, str]:

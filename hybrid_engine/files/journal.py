@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from hybrid_engine.errors import JournalError
+from hybrid_engine.errors import JournalError, NewerJournalError
 from hybrid_engine.files import atomic
 from hybrid_engine.model.events import EVENT_TYPES, Event, as_record, from_record
 from hybrid_engine.model.stamps import Stamp
@@ -72,7 +72,7 @@ def _decode(line: bytes) -> dict[str, object] | None:
         return None
     try:
         record = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and "at" in record and "type" in record else None
 
@@ -106,11 +106,11 @@ def _entry(record: dict[str, object]) -> Entry:
     n, at, type_ = record.pop("n"), record.pop("at"), str(record.pop("type"))
     record.pop("batch", None)
     if type_ not in EVENT_TYPES:
-        raise JournalError(f"event {n} is a {type_!r}, which this version does not know: it was written by a newer one")
+        raise NewerJournalError(f"event {n} is a {type_!r}, which only a newer version knows")
     try:
         return Entry(int(str(n)), str(at), from_record(type_, record))
     except TypeError as error:
-        raise JournalError(f"event {n} ({type_}) has fields that this version does not know: {error}") from None
+        raise NewerJournalError(f"event {n} ({type_}) has fields that this version does not know: {error}") from None
 
 
 def _damage(reading: Reading, tail: bytes) -> str | None:

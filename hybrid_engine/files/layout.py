@@ -42,6 +42,26 @@ class Layout:
         self.settings_file = os.path.join(self.home, "hybrid.toml")
         self.env_file = os.path.join(self.home, ".env")
 
+    def misplaced(self) -> str | None:
+        """Why the two paths that a setting may move cannot be where they are; None when they can.
+
+        The view is written over and workflows are made and removed: neither may lie where something else does.
+        """
+        own = [
+            self.private, self.inbox, self.queue, self.templates, self.functions, self.logs,
+        ]  # fmt: skip
+        for folder in (*own, self.workflows):
+            if is_inside(self.queue_state, folder):
+                return f"QUEUE_STATE_FILE {self.queue_state} lies in {folder}, which is for something else"
+        if not self.queue_state.endswith(".json"):
+            return f"QUEUE_STATE_FILE {self.queue_state} must end in .json: what stands there is written over"
+        for folder in own:
+            if is_inside(self.workflows, folder):
+                return f"WORKFLOWS_DIR {self.workflows} lies in {folder}, which is for something else"
+        if is_inside(self.home, self.workflows):
+            return f"WORKFLOWS_DIR {self.workflows} holds the home itself"
+        return None
+
     def folders(self) -> list[str]:
         """All folders of a complete home, parents first."""
         return [
@@ -91,6 +111,12 @@ class Layout:
     def attempt(self, workflow: str, step: str, number: int) -> str:
         """The folder of one attempt. `step` is an address: a name, then `.turn` and `.item` where there are any."""
         return os.path.join(self.workflow(workflow), "steps", check_id(step), str(int(number)))
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Is `path` the folder, or in it, as the names go?"""
+    path, folder = os.path.normpath(path), os.path.normpath(folder)
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 BELL_PREFIX = ".signal-"

@@ -40,11 +40,16 @@ def paths_from(environ: Mapping[str, str], cwd: str) -> tuple[Layout, str] | Non
 
 
 def check_is_home(layout: Layout) -> None:
-    """Raise HomeError when there is no complete home. Cheap: two calls of the system.
+    """Raise HomeError when there is no complete home. Cheap: three calls of the system.
 
     A home that came out of version control lacks what is not kept there; that is made, and all is well.
     """
+    misplaced = layout.misplaced()
+    if misplaced:
+        raise HomeError(misplaced)
     if os.path.exists(layout.format) and os.path.isdir(layout.inbox):
+        if not os.path.isdir(layout.workflows):
+            raise HomeError(f"{layout.workflows} is missing: `hybrid init {layout.home}` makes what is missing")
         return
     if os.path.isdir(layout.templates) and os.path.isfile(layout.queue_state) and not os.path.lexists(layout.private):
         from hybrid_engine.files.home import complete_clone

@@ -195,6 +195,23 @@ def read(layout: Layout) -> dict[str, Any] | None:
     return found
 
 
+def put_foreign_aside(layout: Layout) -> str | None:
+    """Before an engine writes its view: whatever stands there and is not a view goes into quarantine. Returns where."""
+    try:
+        status = os.lstat(layout.queue_state)
+    except OSError:
+        return None
+    if status.st_size == 0 or read(layout) is not None:
+        return None
+    name = os.path.basename(layout.queue_state)
+    target, number = os.path.join(layout.quarantine, name), 1
+    while os.path.lexists(target):
+        number += 1
+        target = os.path.join(layout.quarantine, f"{name}.{number}")
+    atomic.rename(layout.queue_state, target)
+    return target
+
+
 def read_current(layout: Layout, now: str) -> dict[str, Any]:
     """The view, made in memory where the one on disk is late. For use while no engine runs."""
     found = read(layout)

@@ -75,7 +75,11 @@ class FileStore:
         return name
 
     def finish(self, job: Job, name: str, view: bytes) -> None:
-        atomic.replace(self.layout.state(job.id), view)
+        try:
+            atomic.replace(self.layout.state(job.id), view)
+        except FileNotFoundError:  # somebody removed the folder: what it came to can still be said
+            atomic.make_folders(self.layout.workflow(job.id))
+            atomic.replace(self.layout.state(job.id), view)
         # COMMIT: last view – it is durable before the queue forgets the job, so nobody has to look for it later
         atomic.sync_folder(self.layout.workflow(job.id))
         # COMMIT: finished – the job leaves the queue
