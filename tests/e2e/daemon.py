@@ -40,6 +40,16 @@ def environment(home: str, more: dict[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": home, **more}
 
 
+def with_command(folder: Path) -> dict[str, str]:
+    """The environment of a person who has `hybrid` on the path; the command itself is made in `folder`."""
+    command = folder / "bin" / "hybrid"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hybrid_engine.cli.main "$@"\n')
+    command.chmod(0o700)
+    path = f"{command.parent}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+
+
 def until(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
     """Wait until `condition()` is true, and return what it gave. For what gives no notice; else wait for the notice."""
     deadline = time.monotonic() + timeout

@@ -7,14 +7,13 @@ that is named and not there is made with `hybrid init`. Each bash block is a she
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from daemon import ROOT, run
+from daemon import ROOT, run, with_command
 
 BLOCK = re.compile(
     r"<!-- (?P<what>run|file)(?:: (?P<where>[^>]+?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.S | re.M
@@ -23,22 +22,10 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 RUN = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS if BLOCK.search(path.read_text())]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder to work in, and `hybrid` on the path."""
-    (tmp_path / "bin").mkdir()
-    command = tmp_path / "bin" / "hybrid"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hybrid_engine.cli.main "$@"\n')
-    command.chmod(0o700)
-    work = tmp_path / "work"
-    work.mkdir()
-    return work
-
-
 @pytest.mark.parametrize("document", RUN)
-def test_the_marked_blocks_of_the_document_work_as_they_stand_there(document: str, folder: Path) -> None:
-    path = f"{folder.parent}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+def test_the_marked_blocks_of_the_document_work_as_they_stand_there(document: str, tmp_path: Path) -> None:
+    env, folder = with_command(tmp_path), tmp_path / "work"
+    folder.mkdir()
     try:
         for block in BLOCK.finditer((ROOT / document).read_text()):
             perform(block, folder, env)
