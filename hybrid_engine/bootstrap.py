@@ -46,6 +46,10 @@ SWITCH_INTERVAL = 0.0005
 """Seconds a thread may keep the interpreter: the sync threads need it for microseconds, and often."""
 
 
+BACKGROUND_THREADS = 3
+"""For views, acceptance and finishing: what no commit should queue behind."""
+
+
 class Indexed:
     """The index's writer, as the keeper speaks to it."""
 
@@ -114,7 +118,8 @@ def _serve(
 ) -> None:
     prepare_process()
     reactor = EpollReactor(_report)
-    syncer = SyncPool(reactor, settings.sync_threads)
+    syncer = SyncPool(reactor, settings.sync_threads, "commit")
+    background = SyncPool(reactor, BACKGROUND_THREADS, "background")
     templates = TemplateStore(layout)
     store = FileStore(layout, templates)
     executor = LocalExecutor(reactor, layout, settings.worker_idle)
@@ -125,11 +130,19 @@ def _serve(
         lambda text: reactor.post(lambda: keeper_box[0].problem("index", text)),
     )
     views = FileViews(layout)
-    keeper = Keeper(views, Indexed(writer, layout), syncer, reactor, now, about, lambda: _probe(layout))
+    keeper = Keeper(views, Indexed(writer, layout), background, reactor, now, about, lambda: _probe(layout))
     keeper_box.append(keeper)
     _sweep(layout)
     driver = Driver(
-        store, syncer, executor, reactor, keeper, now, slots=settings.max_parallel_nodes, grace=settings.grace
+        store,
+        syncer,
+        background,
+        executor,
+        reactor,
+        keeper,
+        now,
+        slots=settings.max_parallel_nodes,
+        grace=settings.grace,
     )
     recovery = Recovery(store, driver, lambda workflow, why: keeper.problem(f"quarantine {workflow}", why))
     keeper.driver, keeper.reopener, keeper.running = driver, recovery.reopen, lambda: executor.running
@@ -137,7 +150,7 @@ def _serve(
         FileInbox(layout, templates),
         FileAcceptor(layout),
         driver,
-        syncer,
+        background,
         reactor,
         now,
         settle=settings.settle,
@@ -165,8 +178,9 @@ def _serve(
     finally:
         executor.close()
         syncer.close()
+        background.close()
         keeper.write_queue(driver, engine=False)
-        syncer.close()
+        background.close()
         writer.close()
         reactor.close()
 

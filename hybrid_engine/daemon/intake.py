@@ -186,7 +186,7 @@ class Intake:
             self._go_on()
 
         self._loading = True
-        self._syncer.submit((lambda: loaded.extend(jobs), done))
+        self._syncer.submit(lambda: loaded.extend(jobs), done)
 
     def _is_ready(self, found: Found) -> bool:
         """May this file be read now? One that is being written, or was seen incomplete, must first come to rest."""
@@ -333,7 +333,7 @@ class Intake:
             if failed:
                 self._not_accepted(batch, failed[0])
             else:
-                self._syncer.submit((lambda: self._acceptor.announce(jobs), announced))
+                self._syncer.submit(lambda: self._acceptor.announce(jobs), announced)
 
         def announced(error: BaseException | None) -> None:
             if error is not None:
@@ -342,7 +342,7 @@ class Intake:
                 self._accepted(batch)
 
         for lane in lanes:
-            self._syncer.submit((partial(self._acceptor.lay, lane), laid))
+            self._syncer.submit(partial(self._acceptor.lay, lane), laid)
 
     def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
         for reading, job in batch:

@@ -163,7 +163,7 @@ class Keeper:
             self._queue_shown = -1
             self._tick_later()
 
-        self._syncer.submit((self._probe, done))
+        self._syncer.submit(self._probe, done)
 
     # --- ticks
 
@@ -208,7 +208,7 @@ class Keeper:
                 self.changed(run)
             driver.closer.view_written(run)
 
-        self._syncer.submit((lambda: self._views.write_state(run.id, data), done))
+        self._syncer.submit(lambda: self._views.write_state(run.id, data), done)
 
     def _show_queued(self, driver: Driver) -> None:
         """First views of jobs that wait, while there is nothing better to do: no commit since the last tick."""
@@ -218,7 +218,7 @@ class Keeper:
         batch = [self._queued.popleft() for _ in range(min(QUEUED_AT_ONCE, len(self._queued)))]
         waiting = [workflow for workflow in batch if workflow in driver.backlog and workflow not in driver.runs]
         if waiting:
-            self._syncer.submit((lambda: self._write_queued(waiting), lambda error: None))
+            self._syncer.submit(lambda: self._write_queued(waiting), lambda error: None)
 
     def _write_queued(self, workflows: list[str]) -> None:
         try:
@@ -259,7 +259,7 @@ class Keeper:
                 self._queue_shown = -1
                 self.disk(error)
 
-        self._syncer.submit((work, done))
+        self._syncer.submit(work, done)
 
     def _engine(self, driver: Driver) -> dict[str, Any]:
         running = [

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hybrid_engine.engine.run import Run
 from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Store, Syncer, Task
+from hybrid_engine.ports.storage import Store, Syncer
 
 FINISH_AGAIN = 1.0
 
@@ -25,31 +25,22 @@ class Closer:
         self._watcher = watcher
         self._closed = closed
 
-    def prepare(self, run: Run) -> Task | None:
-        """For a run whose last event is being committed: what may follow the commit in the same thread.
-
-        None while an earlier view of it is being written: the last one must come after that.
-        """
-        return self._task(run) if run.state.is_final and not run.viewing else None
-
     def close(self, run: Run) -> None:
-        """The last event is committed. When its task was prepared, the committing thread goes on with it."""
+        """The last event is committed."""
         self.closing.add(run.id)
         run.journal.close()
-        if run.finish is not None:
-            return
-        if run.viewing:
+        if run.viewing:  # an earlier view is being written: the last one must come after it
             run.wants_close = True
         else:
-            self._syncer.submit(self._task(run))
+            self._finish(run)
 
     def view_written(self, run: Run) -> None:
         """An earlier view is out of the way."""
         if run.wants_close:
             run.wants_close = False
-            self._syncer.submit(self._task(run))
+            self._finish(run)
 
-    def _task(self, run: Run) -> Task:
+    def _finish(self, run: Run) -> None:
         view = self._watcher.last_view(run)
 
         def work() -> None:
@@ -61,6 +52,6 @@ class Closer:
                 self._closed(run)
                 return
             self._watcher.disk(error)
-            self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit((work, done)))
+            self._reactor.call_later(FINISH_AGAIN, lambda: self._syncer.submit(work, done))
 
-        return work, done
+        self._syncer.submit(work, done)

@@ -31,17 +31,23 @@ from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
 from hybrid_engine.ports.storage import Store, Syncer
 
+CLOSING_MOST = 128
+"""While so many workflows have ended and are not out of the queue yet, no other is started."""
 LONGEST_TIMER = 30.0
 """Seconds after which a wall-clock wait is looked at again: the wall clock may have been set meanwhile."""
 
 
 class Driver:
-    """One per engine. `clock` tells the wall-clock time; it is read once per pulse."""
+    """One per engine. `syncer` commits; `background` does what nobody waits for, so that no commit queues behind it.
+
+    `clock` tells the wall-clock time; it is read once per pulse.
+    """
 
     def __init__(
         self,
         store: Store,
         syncer: Syncer,
+        background: Syncer,
         executor: Executor,
         reactor: Reactor,
         watcher: Watcher,
@@ -65,7 +71,7 @@ class Driver:
         self._grace = grace
         self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
         self.loader = Loader(store)
-        self.closer = Closer(store, syncer, reactor, watcher, self._closed)
+        self.closer = Closer(store, background, reactor, watcher, self._closed)
         self._performer = Performer(executor, reactor, watcher, clock, self._outcome, self._wake)
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
@@ -207,7 +213,10 @@ class Driver:
     # --- slots
 
     def _may_grant(self) -> bool:
-        return self.accepting_work and self.slots.free > 0 and len(self.slots) > 0
+        first = self.slots.peek()
+        if not self.accepting_work or first is None or self.slots.free <= 0:
+            return False
+        return first.step != START or len(self.closer.closing) < CLOSING_MOST
 
     def _grant(self, at: str) -> None:
         while self.accepting_work and (candidate := self.slots.peek()):
@@ -215,6 +224,8 @@ class Driver:
             handed_on = run is not None and run.freed > 0 and not run.committing and candidate.step != START
             if self.slots.free <= 0 and not handed_on:
                 return
+            if candidate.step == START and len(self.closer.closing) >= CLOSING_MOST:
+                return  # `_closed` makes room: what has ended must leave before more begins
             self.slots.pop()
             if candidate.step == START:
                 wanted = self._start_workflow(candidate, at)
@@ -321,8 +332,6 @@ class Driver:
         alone = len(ready) == 1 and self._committing == 0
         for run in ready.values():
             self._committing += 1
-            # What ends is finished by the same thread right behind its commit: one hand-over less.
-            run.finish = self.closer.prepare(run)
             self._recorder.commit(run, alone=alone)
 
     def _committed(self, run: Run) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from hybrid_engine.engine.run import Run
 from hybrid_engine.errors import JournalError
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Store, Syncer, Task
+from hybrid_engine.ports.storage import Store, Syncer
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 5.0
@@ -51,14 +51,8 @@ class Recorder:
             return
         if alone and self._syncer.idle:
             self._synced(run, _attempt(lambda: self._sync(run)))
-            if run.finish is not None and not run.committing:
-                self._syncer.submit(run.finish)
-            return
-        commit: Task = (lambda: self._sync(run), lambda error: self._synced(run, error))
-        if run.finish is not None:
-            self._syncer.submit(commit, run.finish)
         else:
-            self._syncer.submit(commit)
+            self._syncer.submit(lambda: self._sync(run), lambda error: self._synced(run, error))
 
     def _sync(self, run: Run) -> None:
         # COMMIT: journal – the facts of this turn exist from here on

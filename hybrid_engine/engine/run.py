@@ -14,7 +14,7 @@ from hybrid_engine.model.ids import queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.state import WorkflowState
-from hybrid_engine.ports.storage import Journal, Task
+from hybrid_engine.ports.storage import Journal
 from hybrid_engine.rules.decisions import Frontier, Plan
 
 
@@ -123,7 +123,7 @@ class Run:
     """
 
     __slots__ = (
-        "at", "committed", "committing", "effects", "ended", "entry", "events", "finish", "freed", "frontier", "is_new",
+        "at", "committed", "committing", "effects", "ended", "entry", "events", "freed", "frontier", "is_new",
         "job", "journal", "mailbox", "offered", "plan", "pool", "ready", "signals", "state", "stuck", "view_at",
         "viewing", "wants_close",
     )  # fmt: skip
@@ -153,7 +153,6 @@ class Run:
         self.stuck = False
         self.view_at = 0.0
         self.viewing = False
-        self.finish: Task | None = None
         self.wants_close = False
 
     @property

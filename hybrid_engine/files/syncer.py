@@ -12,16 +12,18 @@ from functools import partial
 from queue import SimpleQueue
 
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Task
+
+Done = Callable[[BaseException | None], None]
 
 
 class SyncPool:
     """Threads are started with the first work. `close` finishes what was submitted."""
 
-    def __init__(self, reactor: Reactor, threads: int) -> None:
+    def __init__(self, reactor: Reactor, threads: int, name: str = "sync") -> None:
         self._reactor = reactor
         self._size = max(1, threads)
-        self._work: SimpleQueue[tuple[Task, ...] | None] = SimpleQueue()
+        self._name = name
+        self._work: SimpleQueue[tuple[Callable[[], None], Done] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._under_way = 0
 
@@ -29,14 +31,14 @@ class SyncPool:
     def idle(self) -> bool:
         return self._under_way == 0
 
-    def submit(self, *work: Task) -> None:
-        """Do `work` in a thread, piece after piece until one fails; each `done(error or None)` in the reactor's."""
+    def submit(self, work: Callable[[], None], done: Done) -> None:
+        """Do `work` in a thread, then call `done(error or None)` in the reactor's."""
         if len(self._threads) < self._size and self._under_way >= len(self._threads):
-            thread = threading.Thread(target=self._serve, name=f"sync-{len(self._threads)}", daemon=True)
+            thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._under_way += 1
-        self._work.put(work)
+        self._work.put((work, done))
 
     def close(self) -> None:
         """Wait until all that was submitted is done; the reactor must still call what was posted."""
@@ -47,22 +49,15 @@ class SyncPool:
         self._threads.clear()
 
     def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
-            for number, (piece, done) in enumerate(work, 1):
-                error = _outcome_of(piece)
-                is_last = error is not None or number == len(work)
-                self._reactor.post(partial(self._tell, done, error, is_last))
-                if is_last:
-                    break
+        while (item := self._work.get()) is not None:
+            work, done = item
+            error: BaseException | None = None
+            try:
+                work()
+            except BaseException as caught:  # whatever it is, the thread must live and the reactor must hear of it
+                error = caught
+            self._reactor.post(partial(self._tell, done, error))
 
-    def _tell(self, done: Callable[[BaseException | None], None], error: BaseException | None, is_last: bool) -> None:
-        self._under_way -= is_last
+    def _tell(self, done: Done, error: BaseException | None) -> None:
+        self._under_way -= 1
         done(error)
-
-
-def _outcome_of(work: Callable[[], None]) -> BaseException | None:
-    try:
-        work()
-        return None
-    except BaseException as error:  # whatever it is, the thread must live and the reactor must hear of it
-        return error

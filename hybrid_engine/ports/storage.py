@@ -87,18 +87,11 @@ class Store(Protocol):
         """Put the workflow, and its file in the queue, aside with the reason, untouched."""
 
 
-Task = tuple[Callable[[], None], Callable[[BaseException | None], None]]
-"""A piece of work, and who hears how it ended."""
-
-
 class Syncer(Protocol):
     """Does slow, durable work (syncs above all) away from the reactor."""
 
-    def submit(self, *work: Task) -> None:
-        """Do `work` in some thread, piece after piece until one fails.
-
-        After each piece, its `done(error or None)` is called in the reactor's thread.
-        """
+    def submit(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
+        """Do `work` in some thread; then `done(error or None)` in the reactor's thread."""
 
     @property
     def idle(self) -> bool:
