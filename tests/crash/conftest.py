@@ -13,7 +13,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 from tests.crash.faultlib import NoCompiler, build  # noqa: E402
-from tests.crash.methods import Report  # noqa: E402
+from tests.crash.methods import Report, replay_line  # noqa: E402
 from tests.crash.runner import Bench  # noqa: E402
 
 SEED = os.environ.get("CRASH_SEED", "1")
@@ -48,6 +48,6 @@ def told(report: Report, scenario: str) -> str:
     """What a failing test says: how to see it again, and what it was."""
     lines = [f"{report.method}: {len(report.findings)} of {report.cases} cases broke a promise (seed {SEED})"]
     for finding in report.findings[:5]:
-        lines.append(f"python -m tests.crash.replay {scenario} {finding.spec}   # kept in {finding.folder}")
+        lines.append(replay_line(scenario, finding.spec, finding.folder))
         lines += [f"    {problem}" for problem in finding.problems[:4]]
     return "\n".join(lines)

@@ -84,12 +84,14 @@ def play(bench: Bench, spec: Spec, recording: Recording | None = None, image: di
         folder = ""
         if problems and (folder := bench.keep(case, f"{bench.scenario.name}-{spec}")):
             with open(os.path.join(folder, "problems"), "w", encoding="utf-8") as file:
-                file.write("\n".join([f"replay: {replay_line(bench, spec)}", *problems, ""]))
+                file.write("\n".join([f"replay: {replay_line(bench.scenario.name, str(spec), folder)}", *problems, ""]))
         return Result(fired, problems, folder)
 
 
-def replay_line(bench: Bench, spec: Spec) -> str:
-    return f"python -m tests.crash.replay {bench.scenario.name} {spec}"
+def replay_line(scenario: str, spec: str, folder: str) -> str:
+    """The command that shows a finding again: by its very disk, if there is one, for no two recordings are alike."""
+    disk = folder and "power:" in spec
+    return f"python -m tests.crash.replay {scenario} " + (f"--disk '{folder}'" if disk else spec)
 
 
 def _strike(bench: Bench, case: Case, spec: Spec) -> tuple[list[str], int]:
@@ -277,14 +279,19 @@ def count(bench: Bench, fault: Fault | None = None) -> int:
 def power_loss(
     bench: Bench, *, worlds: Iterable[str] = powerloss.WORLDS, draws: int = 8, seed: str = "1",
     share: float = 1.0, stop_at: int = 20, fault: Fault | None = None, name: str = "power loss",
+    behind: Callable[[Operation], bool] = lambda _: True,
 ) -> Report:  # fmt: skip
-    """Every legal disk after every cut of one recorded run (or of a share of the cuts, chosen by the seed)."""
+    """Every legal disk after every cut of one recorded run, or of a share of the cuts, chosen by the seed.
+
+    `behind` chooses the operations right after which the power may go.
+    """
     method = Method(bench, name, stop_at)
     recording = record(bench, fault)
     if recording.problems:
         method.note(Spec((recording.fault,)), Result(1, recording.problems))
     dice = random.Random(seed)
-    chosen = {cut for cut in range(len(recording.operations) + 1) if dice.random() < share}
+    cuts = [at for at, operation in enumerate(recording.operations, 1) if behind(operation)]
+    chosen = {cut for cut in cuts if dice.random() < share}
     images: dict[str, diskimages.Image] = {}
 
     def specs() -> Iterator[Spec]:
@@ -296,7 +303,7 @@ def power_loss(
 
 
 def failed_sync(
-    bench: Bench, *, stride: int = 1, first: int = 1, draws: int = 2, seed: str = "1", share: float = 0.3,
+    bench: Bench, *, stride: int = 1, first: int = 1, draws: int = 2, seed: str = "1", share: float = 0.1,
     stop_at: int = 20,
 ) -> Report:  # fmt: skip
     """Each sync fails once with EIO; what it left unwritten never reaches the disk; then the power goes."""

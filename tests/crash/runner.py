@@ -34,7 +34,11 @@ T = TypeVar("T")
 def work_folder() -> str:
     """Where cases live: CRASH_DIR, else memory (a kill needs no disk, and syncs are free there), else the temporary."""
     chosen = os.environ.get("CRASH_DIR") or ("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
-    return os.path.realpath(tempfile.mkdtemp(prefix="hybrid-crash-", dir=chosen))
+    for name in os.listdir(chosen):
+        mark = name.removeprefix("hybrid-crash-").split("-")[0]
+        if name.startswith("hybrid-crash-") and mark.isdigit() and not os.path.exists(f"/proc/{mark}"):
+            shutil.rmtree(os.path.join(chosen, name), ignore_errors=True)  # of a run that was killed itself
+    return os.path.realpath(tempfile.mkdtemp(prefix=f"hybrid-crash-{os.getpid()}-", dir=chosen))
 
 
 def kept_folder() -> str:
@@ -184,13 +188,19 @@ class Bench:
         self._numbers = iter(range(1, 1 << 60))
         self._lock = threading.Lock()
         self._kept = 0
-        self._warm()
+        try:
+            self._warm()
+        except BaseException:
+            self.close()
+            raise
 
     def _warm(self) -> None:
         server = self._servers.get()
         case = Case(server, self.scenario, self.base, self.base)
-        run = case.run("warm", sweep="gently")
-        self._servers.put(server)
+        try:
+            run = case.run("warm", sweep="gently")
+        finally:
+            self._servers.put(server)
         if run.exit != 0 or run.hung:
             raise RuntimeError(f"the first run, without any fault, ended with {run.exit}: {case.printed()[-2000:]}")
 
