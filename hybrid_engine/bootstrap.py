@@ -116,13 +116,13 @@ def _serve(
     until_idle: bool,
     ready: Callable[[], None] | None,
 ) -> None:
-    prepare_process()
+    umask = prepare_process()
     reactor = EpollReactor(_report)
     syncer = SyncPool(reactor, settings.sync_threads, "commit")
     background = SyncPool(reactor, BACKGROUND_THREADS, "background")
     templates = TemplateStore(layout)
     store = FileStore(layout, templates)
-    executor = LocalExecutor(reactor, layout, settings.worker_idle)
+    executor = LocalExecutor(reactor, layout, settings.worker_idle, umask)
     keeper_box: list[Keeper] = []
     writer = IndexWriter(
         layout.index,
@@ -185,8 +185,8 @@ def _serve(
         reactor.close()
 
 
-def prepare_process() -> None:
-    """What the engine's process is, whoever started it."""
+def prepare_process() -> int:
+    """What the engine's process is, whoever started it. Returns the umask it was started with, which is its steps'."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent when somebody opens a file whose lease we are asking for
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -196,6 +196,7 @@ def prepare_process() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    return os.umask(0o077)  # modes are given at every open; this guards against a umask that would take them away
 
 
 def _warm_up(templates: TemplateStore) -> None:

@@ -11,6 +11,8 @@ INTERRUPTED = 130
 def main() -> int:
     """Run the command line of this process; returns the exit code."""
     argv = sys.argv[1:]
+    if "start" not in argv:  # a daemon hands the user's umask on to its steps
+        os.umask(0o077)
     try:
         if argv[:1] == ["enqueue"]:
             from hybrid_engine.cli import fast

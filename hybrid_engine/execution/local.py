@@ -22,11 +22,12 @@ PROGRESS_EVERY = 0.5
 
 
 class LocalExecutor:
-    """`running` holds the attempts under way, by key."""
+    """`running` holds the attempts under way, by key. Steps make their files under `umask`, not under the engine's."""
 
-    def __init__(self, reactor: Reactor, layout: Layout, worker_idle: float) -> None:
+    def __init__(self, reactor: Reactor, layout: Layout, worker_idle: float, umask: int = 0o022) -> None:
         self._reactor = reactor
         self._layout = layout
+        self._umask = umask
         self._base = dict(os.environ)
         self.running: dict[str, Attempt] = {}
         self._shells: dict[str, ShellAttempt] = {}
@@ -36,7 +37,9 @@ class LocalExecutor:
         self._progress: ProgressListener = lambda *_: None
         self._seen: dict[str, tuple[int, int]] = {}
         self._polling = False
-        self._pool = WorkerPool(reactor, layout.workers, layout.functions, worker_idle, self._strays, self._ended)
+        self._pool = WorkerPool(
+            reactor, layout.workers, layout.functions, worker_idle, umask, self._strays, self._ended
+        )
 
     def listen(self, outcome: Listener, progress: ProgressListener) -> None:
         self._outcome = outcome
@@ -83,7 +86,7 @@ class LocalExecutor:
         env = {**self._base, **self._variables(attempt, folder), **attempt.env}
         atomic.make_folder(self._layout.artifacts(attempt.workflow))
         shell = ShellAttempt(self._reactor, attempt, folder, self._strays, self._ended)
-        shell.start(env)
+        shell.start(env, self._umask)
         self._shells[attempt.key] = shell
 
     def _message(self, attempt: Attempt, folder: str) -> dict[str, object]:

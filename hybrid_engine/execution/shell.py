@@ -16,7 +16,7 @@ from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.ports.reactor import Reactor, Timer
 
-WRAPPER = 'echo $$ >&9; (set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
+WRAPPER = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
 LEASE_FD = 9
 MOURNING = 0.1
 """Seconds between a death by an outsider's SIGKILL and calling it a failure: such a kill often takes us with it, and
@@ -49,14 +49,15 @@ class ShellAttempt:
         self._verdict: Outcome | None = None
         self._ending = False
 
-    def start(self, env: dict[str, str]) -> None:
+    def start(self, env: dict[str, str], umask: int) -> None:
         """Spawn. Raises OSError when the machine cannot (out of processes, descriptors, disk)."""
+        exit_file = os.path.join(self.folder, "exit")
         atomic.make_folders(self.folder)
         lease = processes.take_lease(self._lease)
         try:
             self.pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", WRAPPER, "hybrid-step", os.path.join(self.folder, "exit"), self.attempt.script or ""],
+                ["sh", "-c", WRAPPER, "hybrid-step", exit_file, self.attempt.script or "", f"{umask:04o}"],
                 env,
                 file_actions=self._file_actions(lease),
                 setsid=True,

@@ -1,8 +1,9 @@
 """The worker: a warm process that calls Python functions, one at a time, for the engine at the other end of a socket.
 
-Run as `python -m hybrid_engine.execution.worker <socket fd> <lease file> <functions folder>`. It outlives the engine
-for as long as the call takes: then its result has nobody to go to, so it is written to the attempt's `exit` file, where
-the next engine finds it. While it lives it holds the lock of its lease file, whose text says what it is calling.
+Run as `python -m hybrid_engine.execution.worker <socket fd> <lease file> <functions folder> <umask>`. It outlives the
+engine for as long as the call takes: then its result has nobody to go to, so it is written to the attempt's `exit`
+file, where the next engine finds it. While it lives it holds the lock of its lease file, whose text says what it is
+calling.
 
 Nothing of the engine is imported here but the authoring module: a worker must start quickly and stay small.
 """
@@ -386,8 +387,9 @@ def _last_line(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Entry: `<socket fd> <lease file> <functions folder>`."""
+    """Entry: `<socket fd> <lease file> <functions folder> <umask, octal>`."""
     fd, lease, functions = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    os.umask(int(sys.argv[4], 8))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.dont_write_bytecode = True

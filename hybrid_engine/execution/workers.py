@@ -21,6 +21,7 @@ from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.ports.reactor import Reactor, Timer
 
 HEADER = struct.Struct(">I")
+MODULE = "hybrid_engine.execution.worker"
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 Ended = Callable[[Outcome], None]
 
@@ -28,7 +29,9 @@ Ended = Callable[[Outcome], None]
 class Worker:
     """One worker process. `call` is what it is doing, if anything."""
 
-    def __init__(self, reactor: Reactor, lease: str, functions: str, gone: Callable[[Worker], None]) -> None:
+    def __init__(
+        self, reactor: Reactor, lease: str, functions: str, umask: int, gone: Callable[[Worker], None]
+    ) -> None:
         self.call: Call | None = None
         self.lease = lease
         self.idle_since = 0.0
@@ -40,7 +43,7 @@ class Worker:
         try:
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-m", "hybrid_engine.execution.worker", str(theirs.fileno()), lease, functions],
+                [sys.executable, "-m", MODULE, str(theirs.fileno()), lease, functions, f"{umask:o}"],
                 _environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -213,6 +216,7 @@ class WorkerPool:
         folder: str,
         functions: str,
         idle_seconds: float,
+        umask: int,
         strays: Callable[[str], list[int]],
         ended: Ended,
     ) -> None:
@@ -222,6 +226,7 @@ class WorkerPool:
         self._folder = folder
         self._functions = functions
         self._idle_seconds = idle_seconds
+        self._umask = umask
         self._idle: list[Worker] = []
         self._calls: dict[str, Call] = {}
         self._ended = ended
@@ -274,7 +279,7 @@ class WorkerPool:
         self._number += 1
         atomic.make_folder(self._folder)
         lease = os.path.join(self._folder, f"{os.getpid()}-{self._number}")
-        worker = Worker(self.reactor, lease, self._functions, self._gone)
+        worker = Worker(self.reactor, lease, self._functions, self._umask, self._gone)
         self.workers[worker.pid] = worker
         return worker
 
