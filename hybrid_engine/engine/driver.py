@@ -199,16 +199,20 @@ class Driver:
             turn.handle(run, mail, now)
 
     def _after_turn(self, run: Run) -> None:
-        for step in run.ready:
-            if step not in run.offered:
+        for step in run.newly_ready:
+            if step in run.ready and step not in run.offered:
                 run.offered.add(step)
                 self.slots.offer(Candidate(run.entry.name, run.id, run.plan.position[step], step))
+        run.newly_ready.clear()
         if run.events:
             self._to_commit[run.id] = run
-        elif run.effects or run.signals or run.freed:
+            return
+        if run.effects or run.signals or run.freed:
             self._settle(run)
-            if run.state.is_final:  # it was opened for a signal that it knows already
-                self.closer.close(run)
+        if run.state.is_final:  # it was opened for a signal that it knows already
+            self.closer.close(run)
+        else:
+            self._show(run)
 
     # --- slots
 
@@ -238,13 +242,16 @@ class Driver:
         """False when the step cannot use a slot (any more)."""
         step = candidate.step
         run.offered.discard(step)
+        run.parked.pop(step, None)
         if run.stuck or not turn.may_start(run, step):
             return False
         full = self._full_pool(run, step)
         if full is not None:
             self.pools.park(full, candidate)
             run.offered.add(step)
-            self._show(run, f"pool {full}")
+            run.parked[step] = full
+            if not run.events and not run.committing:
+                self._show(run)
             return True
         if handed_on:
             run.freed -= 1
@@ -469,10 +476,16 @@ class Driver:
         if run is not None:
             self._deliver(run, Progress(step, number, percent, message))
 
-    def _show(self, run: Run, waits_for: str | None = None) -> None:
-        """Keep the entry's line in the queue's view true."""
+    def _show(self, run: Run) -> None:
+        """Keep the entry's line in the queue's view true. Nothing uncommitted may be shown."""
         state = run.state
-        if waits_for is None and state.active == 0 and state.status != "paused":
+        waits_for = None
+        if state.active == 0 and state.status != "paused":
             retrying = min((s.retry_at for s in state.steps.values() if s.retry_at), default=None)
-            waits_for = f"retry at {retrying}" if retrying else "a free slot"
+            if run.parked and not run.ready - run.parked.keys():
+                waits_for = f"pool {next(iter(run.parked.values()))}"
+            elif retrying and not run.ready:
+                waits_for = f"retry at {retrying}"
+            else:
+                waits_for = "a free slot"
         self.backlog.show(run.entry, state.status, waits_for)

@@ -118,14 +118,15 @@ class Run:
 
     `mailbox` holds what happened and was not yet looked at. `events` are folded into `state` but not yet committed;
     while `committing`, the mailbox waits, so between commits `state` is exactly what the journal says. `effects` are
-    what may be done only after the commit. `ready` steps want a slot; `offered` ones are known to the slots; `freed`
-    counts the slots and `ended` names the steps of attempts whose end this turn commits.
+    what may be done only after the commit. `ready` steps want a slot, the `newly_ready` ones since this turn; `offered`
+    ones are known to the slots, and of these the `parked` ones wait in the pool named there. `freed` counts the slots
+    and `ended` names the steps of attempts whose end this turn commits.
     """
 
     __slots__ = (
-        "at", "committed", "committing", "effects", "ended", "entry", "events", "freed", "frontier", "is_new",
-        "job", "journal", "mailbox", "offered", "plan", "pool", "ready", "signals", "state", "stuck", "view_at",
-        "viewing", "wants_close",
+        "at", "committed", "committing", "effects", "ended", "entry", "events", "freed", "frontier", "is_new", "job",
+        "journal", "mailbox", "newly_ready", "offered", "parked", "plan", "pool", "ready", "signals", "state", "stuck",
+        "view_at", "viewing", "wants_close",
     )  # fmt: skip
 
     def __init__(
@@ -146,7 +147,9 @@ class Run:
         self.effects: list[Effect | Any] = []
         self.signals: list[str] = []
         self.ready: set[str] = set()
+        self.newly_ready: list[str] = []
         self.offered: set[str] = set()
+        self.parked: dict[str, str] = {}
         self.ended: list[str] = []
         self.freed = 0
         self.pool: str | None = None

@@ -54,9 +54,15 @@ def apply(run: Run, effects: Iterable[Effect]) -> None:
         if isinstance(effect, Record):
             record(run, effect.event)
         elif isinstance(effect, StartStep):
-            run.ready.add(effect.step)
+            get_ready(run, effect.step)
         else:
             run.effects.append(effect)
+
+
+def get_ready(run: Run, step: str) -> None:
+    """The step wants a slot."""
+    run.ready.add(step)
+    run.newly_ready.append(step)
 
 
 def begin(run: Run) -> None:
@@ -81,7 +87,7 @@ def handle(run: Run, mail: Mail, now: datetime) -> None:
         step = run.state.steps[mail.step]
         # A pause leaves its timer behind, which may go off when a later attempt already waits for a later moment.
         if step.status == "retrying" and step.retry_at == mail.at and run.state.status != "paused":
-            run.ready.add(mail.step)
+            get_ready(run, mail.step)
     elif isinstance(mail, Progress):
         step = run.state.steps[mail.step]
         if step.status == "running" and step.attempt == mail.number:
