@@ -1,0 +1,147 @@
+"""`python -m benchmarks [name …] [--quick] [--json FILE] [--where DIR]`: run them, print each row, then the table.
+
+Never fails for a figure that falls short. A benchmark that takes longer than its share, or breaks, is a row that says
+so; the others are run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from benchmarks import commandline, killing, latency, resting, scale, throughput
+from benchmarks.common import Row, Stage
+
+BENCHMARKS: dict[str, tuple[Callable[[Stage], list[Row]], float]] = {
+    "one-step": (throughput.one_step, 90),
+    "ten-steps": (throughput.ten_steps, 220),
+    "shell": (throughput.shell, 150),
+    "drop": (latency.drop, 150),
+    "enqueue": (commandline.enqueue, 60),
+    "scale": (scale.scale, 300),
+    "large": (scale.large, 150),
+    "kill": (killing.kill, 120),
+    "idle": (resting.idle, 90),
+}
+"""Name: what to call, and the seconds after which it is broken off."""
+
+
+class TooLongError(Exception):
+    """A benchmark has used up its time."""
+
+
+def main() -> int:
+    chosen = _arguments()
+    rows: list[Row] = []
+    with Stage(chosen.where, quick=chosen.quick) as stage:
+        print(f"homes in {stage.folder} ({_file_system(stage.folder)}); {_machine()}", flush=True)
+        try:
+            for name in chosen.names or BENCHMARKS:
+                rows += _run(name, stage)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+    _print_table(rows)
+    if chosen.json:
+        _write_json(chosen.json, rows, quick=chosen.quick)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all when none is given")
+    parser.add_argument("--quick", action="store_true", help="smaller numbers: two minutes instead of ten")
+    parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
+    parser.add_argument("--where", metavar="DIR", help="make the homes there, instead of in the temporary folder")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    return chosen
+
+
+def _run(name: str, stage: Stage) -> list[Row]:
+    call, most = BENCHMARKS[name]
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, most / 3 if stage.quick else most)
+    start = time.monotonic()
+    try:
+        rows = call(stage)
+    except TooLongError:
+        rows = [Row(name, "–", "", note="broken off: it took too long")]
+    except Exception as error:  # whatever it is, the other benchmarks are run
+        rows = [Row(name, "–", "", note=f"broke: {type(error).__name__}: {error}"[:200])]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        stage.clear()
+    for row in rows:
+        ratio = "" if row.ratio is None else f" → {row.ratio:.3g}"
+        print(f"  {row.name}: {row.figure} beside {row.beside}{ratio} {row.verdict}  {row.note}", flush=True)
+    print(f"  ({name}: {time.monotonic() - start:.0f} s)", flush=True)
+    return rows
+
+
+def _too_long(number: int, frame: FrameType | None) -> None:
+    raise TooLongError
+
+
+# --- what is told --------------------------------------------------------------------------------------------------
+
+
+def _print_table(rows: list[Row]) -> None:
+    head = ("benchmark", "figure", "beside", "ratio", "reach", "goal", "verdict")
+    lines = [head, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    print()
+    for number, line in enumerate(lines):
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        if number == 0:
+            print("  ".join("─" * width for width in widths))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    sign = "≤ " if row.less else "≥ "
+    told = [f"{sign}{limit:g}" if limit is not None else "" for limit in (row.reach, row.goal)]
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    return (row.name, row.figure, row.beside, ratio, *told, row.verdict or row.note)
+
+
+def _write_json(path: str, rows: list[Row], *, quick: bool) -> None:
+    record: dict[str, Any] = {
+        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": _machine(),
+        "quick": quick,
+        "rows": [row.as_record() for row in rows],
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores, load {load:.1f}, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _file_system(folder: str) -> str:
+    """The kind of file system: figures of one in memory say nothing."""
+    found = ("", "?")
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            _, place, kind, *_ = line.split()
+            inside = folder == place or folder.startswith(place.rstrip("/") + "/")
+            if inside and len(place) >= len(found[0]):
+                found = (place, kind)
+    return found[1] + (" – IN MEMORY: syncs cost nothing here, use --where" if found[1] in ("tmpfs", "ramfs") else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
