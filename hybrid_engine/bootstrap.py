@@ -163,7 +163,7 @@ def _serve(
         intake,
         keeper,
         recovery,
-        lambda wake: InboxWatcher(layout.inbox, wake),
+        lambda wake: InboxWatcher(reactor, layout.inbox, wake),
         lambda: _look_after(layout, settings.min_free),
         rescan=settings.rescan,
         until_idle=until_idle,

@@ -351,6 +351,10 @@ class Intake:
             self._driver.admit(Entry.of(job), job)
             self._queued(job)
             logger.bind(workflow=job.id).debug("accepted {} from {}", job.template, reading.found.name)
+        # In the next round: what can start now starts first.
+        self._reactor.post(lambda: self._guarded(lambda: self._settle_all(batch)))
+
+    def _settle_all(self, batch: list[tuple[Reading, Job]]) -> None:
         for reading in {id(reading): reading for reading, _ in batch}.values():
             self._settle_accounts(reading)
         self._go_on()

@@ -61,7 +61,6 @@ class Supervisor:
         self._watcher: Watching | None = None
         self._rescan = rescan
         self._until_idle = until_idle
-        self._wake_posted = False
         self._stopping = False
 
     def run(self) -> None:
@@ -124,22 +123,12 @@ class Supervisor:
             logger.warning("the inbox's watcher has died; a fresh one takes its place")
             self._watcher.stop()
         try:
-            self._watcher = self._make_watcher(self._woken)
+            self._watcher = self._make_watcher(self._intake.look)
             self._watcher.start()
             self._keeper.problem("watcher", None)
         except OSError as error:
             self._watcher = None
             self._keeper.problem("watcher", f"drops are seen only every {self._rescan:g} s: {error}")
-
-    def _woken(self) -> None:
-        """From the watcher's thread. Many events make one look."""
-        if not self._wake_posted:
-            self._wake_posted = True
-            self._reactor.post(self._look)
-
-    def _look(self) -> None:
-        self._wake_posted = False
-        self._intake.look()
 
     def _end_when_idle(self) -> None:
         if self._stopping:
