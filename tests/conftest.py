@@ -12,9 +12,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +22,7 @@ from hybrid_engine.files.home import init_home
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.settings import TABLE
 
+T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds that a process which was told to end may take for it."""
 
@@ -39,7 +40,7 @@ def home(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Layout]:
     layout = Layout(str(tmp_path / "home"))
     init_home(layout, sample=False)
     yield layout
-    left = processes_of(layout.home)
+    left = settled(lambda: processes_of(layout.home))
     for pid in left:
         end(pid)
     assert not left, f"processes were left running in the home: {left}"
@@ -55,14 +56,30 @@ def _no_stray_children(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.get_closest_marker("leaves_processes") or request.node.get_closest_marker("crash"):
         return
-    left = children() - before
-    deadline = time.monotonic() + PATIENCE
-    while left and time.monotonic() < deadline:
-        time.sleep(0.01)  # a process that is ending; there is nothing of it left to wait on
-        left = children() - before
+    left = settled(lambda: children() - before)
     for pid in left:
         end(pid)
     assert not left, f"processes were left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """A command line that is run in this process (`--home`) may say something to this process; not to the next test."""
+    before = {setting.env: os.environ.get(setting.env) for setting in TABLE}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def settled(look: Callable[[], T]) -> T:
+    """What is left of processes once those that are ending have ended; nobody can wait on all of them."""
+    deadline = time.monotonic() + PATIENCE
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
 
 
 def children() -> set[int]:
