@@ -19,29 +19,63 @@ if TYPE_CHECKING:
 _ABOUT = ("workflow", "step", "attempt")
 
 
+class JsonLines:
+    """A sink that appends to a file and begins a new one at `max_bytes`, keeping `keep` old ones (`.1` is the latest).
+
+    A log is not worth a daemon: what cannot be written is dropped, and the next line tries again.
+    """
+
+    def __init__(self, path: str, max_bytes: int, keep: int) -> None:
+        self._path = path
+        self._max = max_bytes
+        self._keep = keep
+        self._fd = -1
+
+    def __call__(self, line: str) -> None:
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self._path, _APPEND, 0o600)
+            os.write(self._fd, line.encode("utf-8", "backslashreplace"))
+            if os.fstat(self._fd).st_size >= self._max:
+                self._rotate()
+        except OSError:
+            self._close()
+
+    def _rotate(self) -> None:
+        self._close()
+        if self._keep == 0:
+            os.unlink(self._path)
+            return
+        for number in range(self._keep - 1, 0, -1):
+            if os.path.exists(f"{self._path}.{number}"):
+                os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+        os.replace(self._path, f"{self._path}.1")
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
 def configure(level: str, path: str | None, *, max_bytes: int, keep: int, terminal: bool = True) -> None:
     """Set up the sinks of this process. `path` is the file of JSON lines, or None for none."""
     logger.remove()
     if terminal:
-        logger.add(sys.stderr, level=level, format=_for_people, diagnose=False, backtrace=False, catch=True)
-    if path is not None:
         logger.add(
-            path,
-            level=level,
-            format=_as_json,
-            rotation=max_bytes,
-            retention=keep,
-            diagnose=False,
-            backtrace=False,
-            catch=True,
-            opener=_private,
-            encoding="utf-8",
-            errors="backslashreplace",
+            _to_terminal, level=level, format=_for_people, diagnose=False, backtrace=False, colorize=sys.stderr.isatty()
         )
+    if path is not None:
+        logger.add(JsonLines(path, max_bytes, keep), level=level, format=_as_json, diagnose=False, backtrace=False)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _to_terminal(line: str) -> None:
+    try:
+        sys.stderr.write(line)
+    except (OSError, ValueError):
+        pass  # nobody listens any more
 
 
 def _for_people(record: Record) -> str:
