@@ -37,11 +37,11 @@ def take_lease(path: str) -> int:
 
 
 def lease_is_held(path: str) -> bool:
-    """Does any process of the step live? A missing lease is not held."""
+    """Does any process of the step live? A missing lease is not held; one that cannot be looked at now may be."""
     try:
         fd = os.open(path, atomic.READ)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in atomic.PASSING
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False

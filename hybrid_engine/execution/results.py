@@ -34,7 +34,9 @@ def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
     """The outcome that the attempt itself wrote down, or None when it did not get so far."""
     try:
         data = atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
-    except OSError:
+    except OSError as error:
+        if error.errno in atomic.PASSING:
+            raise
         return None
     if attempt.script is not None:
         text = data.strip()
@@ -94,13 +96,15 @@ def last_words(path: str) -> str:
 def read_output(path: str) -> Json:
     """What the step wrote to `$HYBRID_OUTPUT`: one JSON object, or `name=value` lines; None when it wrote nothing.
 
-    Raises InputError, with the line, for anything else.
+    Raises InputError, with the line, for anything else, and OSError when the machine is in trouble.
     """
     try:
         data = atomic.read(path, MAX_OUTPUT + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno in atomic.PASSING:
+            raise  # says nothing about the step: its caller tries again
         raise InputError(f"cannot be read: {error.strerror}", file="output") from None
     if len(data) > MAX_OUTPUT:
         raise InputError(f"is larger than {MAX_OUTPUT} bytes; leave large results as artifacts", file="output")

@@ -27,6 +27,7 @@ _SLIPS_AWAY = re.compile(r"\b(exec|trap)\b")
 """A script with one of these words could get past the trap that writes its status down: it runs in a subshell, which
 costs a process."""
 LEASE_FD = 9
+READ_AGAIN = 0.1
 MOURNING = 0.1
 """Seconds between a death by an outsider's SIGKILL and calling it a failure: such a kill often takes us with it, and
 then the attempt is lost, not failed."""
@@ -77,8 +78,16 @@ class ShellAttempt:
         finally:
             os.close(lease)
         self._ours = True
-        self._watch(self.pid)
         self._set_timeout(self.attempt.timeout)
+        self._watch_own()
+
+    def _watch_own(self) -> None:
+        """It runs: from here on nothing may look as if it had not been started."""
+        try:
+            if self.pid is not None and not self._ending:
+                self._watch(self.pid)
+        except OSError:
+            self._reactor.call_later(READ_AGAIN, self._watch_own)
 
     def _file_actions(self, lease: int) -> list[tuple[object, ...]]:
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -161,13 +170,17 @@ class ShellAttempt:
     def _over(self) -> None:
         """The shell has ended. Whatever it left running is ended before the outcome is told."""
         self._unwatch()
-        if self._ending:
-            return
-        code = self._reap()
-        outcome = results.of_exit(self.attempt, self.folder, code) if code is not None else self._from_file()
-        self._verdict = outcome
-        if code is not None and -code == signal.SIGKILL:
+        if not self._ending:
             self._ending = True
+            self._read_outcome(self._reap())
+
+    def _read_outcome(self, code: int | None) -> None:
+        try:
+            self._verdict = results.of_exit(self.attempt, self.folder, code) if code is not None else self._from_file()
+        except OSError:  # the machine is short of something, or the disk fails: the step is not at fault
+            self._reactor.call_later(READ_AGAIN, lambda: self._read_outcome(code))
+            return
+        if code == -signal.SIGKILL:
             self._reactor.call_later(MOURNING, self._clean_up)
         else:
             self._clean_up()

@@ -60,7 +60,11 @@ class Worker:
             theirs.close()
         ours.setblocking(False)
         self._channel = ours
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            ours.close()  # it ends when it finds nobody there
+            raise
         reactor.watch(ours.fileno(), self._readable)
         reactor.watch(self._pidfd, self._died)
 
@@ -203,6 +207,7 @@ class Call:
         self._pool.finished(self, outcome)
 
 
+READ_AGAIN = 0.1
 MOURNING = 0.1
 """As for shell steps: an outsider's SIGKILL of a worker often comes with one for us."""
 
@@ -341,10 +346,18 @@ class AdoptedCall:
         self._reactor.unwatch(self._pidfd)
         os.close(self._pidfd)
         remove_lease(self._lease)
-        if self._verdict is None:
+        self._read_result()
+
+    def _read_result(self) -> None:
+        if self._verdict is not None:
+            return
+        try:
             found = results.of_exit_file(self.attempt, self._folder)
-            self._verdict = found or results.ended_by(self.attempt, "lost", "its worker died without leaving a result")
-            self._tell()
+        except OSError:  # the machine is short of something: the attempt is not at fault
+            self._reactor.call_later(READ_AGAIN, self._read_result)
+            return
+        self._verdict = found or results.ended_by(self.attempt, "lost", "its worker died without leaving a result")
+        self._tell()
 
     def _tell(self) -> None:
         if self._timer is not None:
