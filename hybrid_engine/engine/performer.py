@@ -57,7 +57,7 @@ class Performer:
                 return
             self._watcher.short_of(error, attempt)
             self._reactor.call_later(SUBMIT_AGAIN, lambda: self._submit_again(run, attempt))
-        except ValueError as error:  # a NUL byte, a lone surrogate
+        except Exception as error:  # a NUL byte, a lone surrogate, a bug of ours: it must not wait for ever
             self._cannot_begin(attempt, f"it cannot be handed to the system: {error}")
 
     def _cannot_begin(self, attempt: Attempt, why: str) -> None:
