@@ -271,7 +271,11 @@ class Driver:
         if not self._enter_pool(run):
             return run.plan.template.concurrency.pool if run.plan.template.concurrency else None
         pool = run.plan.steps[step].concurrency
-        if pool is None or self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
+        if pool is None:
+            return None
+        if self.pools.enter(pool.pool, pool.limit, f"{run.id}/{step}"):
+            if step in run.ended:  # retried in the very turn that ended it: the place is handed on
+                run.ended.remove(step)
             return None
         return pool.pool
 
@@ -284,7 +288,7 @@ class Driver:
             return False
         run.pool = pool.pool
         for candidate in self.pools.companions(pool.pool, run.id):
-            self.slots.offer(candidate)
+            self._unpark(candidate)
         return True
 
     def _start_step(self, run: Run, step: str) -> None:
@@ -329,8 +333,17 @@ class Driver:
             self._unpark(self.pools.leave(pool.pool, f"{run.id}/{step}"))
 
     def _unpark(self, candidate: Candidate | None) -> None:
-        if candidate is not None:
-            self.slots.offer(candidate)
+        """There is a place for this candidate: now it waits for a slot."""
+        if candidate is None:
+            return
+        self.slots.offer(candidate)
+        entry, run = self.backlog.get(candidate.workflow), self.runs.get(candidate.workflow)
+        if run is not None and candidate.step != START:
+            run.parked.pop(candidate.step, None)
+            if not run.events and not run.committing:
+                self._show(run)
+        elif entry is not None and entry.status == "queued":
+            self.backlog.show(entry, "queued", "a free slot")
 
     # --- commits
 
@@ -479,8 +492,8 @@ class Driver:
     def _show(self, run: Run) -> None:
         """Keep the entry's line in the queue's view true. Nothing uncommitted may be shown."""
         state = run.state
-        waits_for = None
-        if state.active == 0 and state.status != "paused":
+        waits_for = run.entry.waits_for if state.status == run.entry.status == "queued" else None
+        if state.active == 0 and state.status in ("running", "waiting"):
             retrying = min((s.retry_at for s in state.steps.values() if s.retry_at), default=None)
             if run.parked and not run.ready - run.parked.keys():
                 waits_for = f"pool {next(iter(run.parked.values()))}"

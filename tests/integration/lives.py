@@ -297,10 +297,23 @@ class Life(RuleBasedStateMachine):
             for process in self.world.running():
                 engine.executor.end(process.attempt.key)
             engine.settle()
+            self.what_is_waited_for_is_not_there()
             if not engine.driver.backlog.entries:
                 break
             engine.reactor.advance(engine.reactor.next_timer() or 1.0)
         self.all_has_ended()
+
+    def what_is_waited_for_is_not_there(self) -> None:
+        """When all that can be done is done, nobody waits for a slot or a place that is free."""
+        driver = self.engine.driver
+        if not driver.is_settled or not driver.accepting_work:
+            return  # the disk is about to be tried again
+        for entry in driver.backlog.entries.values():
+            if entry.waits_for == "a free slot":
+                assert driver.slots.free == 0, f"{entry.id} waits for a slot, and {driver.slots.free} are free"
+            elif (entry.waits_for or "").startswith("pool ") and driver.slots.free:
+                pool = str(entry.waits_for).removeprefix("pool ")
+                assert len(driver.pools.holders[pool]) == int(pool[-1]), f"{entry.id} waits for {pool}, which has room"
 
     def all_has_ended(self) -> None:
         driver = self.engine.driver

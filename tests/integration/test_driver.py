@@ -439,3 +439,19 @@ def test_nothing_is_submitted_before_its_start_is_on_disk() -> None:
     stage.engine.reactor.advance(1)
     stage.engine.settle()
     assert stage.running() == ["w/one/1"]
+
+
+def test_a_step_that_is_retried_in_the_turn_that_ends_it_keeps_its_place_in_its_pool() -> None:
+    stage = Stage()
+    template = a_template({"a": {"concurrency": "gpu"}})
+    stage.admit("one", template)
+    stage.engine.syncer.submit(lambda: None, lambda error: None)  # the disk is busy, so the next commit takes a while
+    stage.engine.signal("one", "cancel", "cancel.1")
+    stage.engine.reactor.run()
+    stage.engine.executor.end("one/a/1", "cancelled")
+    stage.engine.reactor.run()
+    stage.engine.signal("one", "retry", "retry.1")
+    stage.engine.settle()
+    assert stage.running() == ["one/a/2"]
+    stage.admit("two", template)
+    assert (stage.running(), stage.waits_for("two")) == (["one/a/2"], "pool gpu")
