@@ -40,6 +40,7 @@ class Node:
     mode: int
     ino: int = 0
     mtime: int = 0
+    touched: int = 0
     links: int = 0
     base: bytes = b""
     changes: list[Change] = field(default_factory=list)
@@ -98,7 +99,7 @@ class Disk:
         self.world = world
         self.nodes: list[Node] = []
         self.units: list[Unit] = []
-        self._counted = 0
+        self._counted = self._applied = 0
         self._by_ino: dict[int, Node] = {}
         self.root = self._new(True, base[0].mode)
         self._by_ino[base[0].ino] = self.root
@@ -126,6 +127,9 @@ class Disk:
     def apply(self, operation: Operation) -> None:
         getattr(self, f"_on_{operation.op}")(operation)
         changed = self._by_ino.get(operation.ino)
+        self._applied += 1
+        if changed:
+            changed.touched = self._applied
         if changed and not changed.folder and operation.op in ("open", "write", "truncate"):
             changed.mtime = operation.when
 
@@ -257,7 +261,9 @@ class Disk:
         self.units = [unit for unit in self.units if unit.number not in wanted]
 
     def dirty(self) -> list[Node]:
-        return [node for node in self.nodes if not node.folder and node.pending()]
+        """Files with pending data, those that were touched last at the end."""
+        dirty = [node for node in self.nodes if not node.folder and node.pending()]
+        return sorted(dirty, key=lambda node: node.touched)
 
 
 def put(names: dict[str, Node], name: str, node: Node | None) -> None:

@@ -112,7 +112,7 @@ def go_through(disk: SmallDisk, full: Callable[[], None], room: Callable[[], Non
         assert disk.ran() < 1 + (1 + WORKFLOWS) * STEPS, "the disk was not full enough to be in the way"
         room()
         for workflow in ids:
-            assert daemon.client.wait(workflow, 60) == "completed"
+            assert daemon.client.wait(workflow, 60) == "completed", daemon.client.get(workflow)["error"]
         daemon.stop()
     assert not disk.problems()
 
