@@ -130,8 +130,8 @@ class Driver:
         if run is not None:
             self._deliver(run, signal)
 
-    def resume_run(self, run: Run) -> None:
-        """After a restart: a run that was found under way."""
+    def resume_run(self, run: Run, *, torn_retry: bool = False) -> None:
+        """After a restart: a run that was found under way; `torn_retry` when its last write was to reopen it."""
         self.runs[run.id] = run
         self.backlog.add(run.entry)
         pool = run.plan.template.concurrency
@@ -144,7 +144,7 @@ class Driver:
         if run.state.status == "queued":
             self._offer_start(run.entry)
         self._show(run)
-        self._deliver(run, Begin())
+        self._deliver(run, Begin(torn_retry))
 
     def take_places(self) -> None:
         """After a restart, when all are resumed: workflows between two attempts come before those not yet started."""
@@ -194,7 +194,7 @@ class Driver:
         if isinstance(mail, Granted):
             self._start_step(run, mail.step)
         elif isinstance(mail, Begin):
-            turn.look_around(run)
+            turn.look_around(run, torn_retry=mail.torn_retry)
         else:
             turn.handle(run, mail, now)
 

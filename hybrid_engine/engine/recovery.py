@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.run import Entry, Run
 from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError, NewerJournalError
+from hybrid_engine.model.events import StepReopened, WorkflowReopened
+from hybrid_engine.model.ids import queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.ports.storage import History, Store, Unfinished
 from hybrid_engine.rules.transitions import fold
@@ -38,6 +40,9 @@ class Recovery:
         """Take up everything in the queue."""
         report = Report()
         for found in self._store.unfinished():
+            if found.workflow in self._driver.backlog:
+                self._store.forget(found)
+                continue
             try:
                 self._take_up(found, report)
             except NewerJournalError as error:
@@ -61,7 +66,7 @@ class Recovery:
             self._driver.finish_again(run)
         else:
             report.under_way += 1
-            self._driver.resume_run(run)
+            self._driver.resume_run(run, torn_retry=isinstance(history.entries[-1][2], WorkflowReopened | StepReopened))
 
     def load(self, workflow: str, job: Job, history: History) -> Run:
         """The run of a journal: what its events add up to. Raises JournalError when they do not."""
@@ -95,9 +100,11 @@ def _entry_of_hint(found: Unfinished) -> Entry | None:
     if hint is None:
         return None
     try:
-        return Entry(
+        entry = Entry(
             found.name, found.workflow, hint["template"], hint["priority"], hint["due_at"], hint["queued_at"],
             hint["user"], hint["labels"],
         )  # fmt: skip
-    except KeyError:
+        # A view is not trusted with more than looks: what decides when the job starts must be what its name says.
+        return entry if queue_name(entry.priority, entry.due_at, entry.id) == found.name else None
+    except (KeyError, TypeError, AttributeError):
         return None

@@ -105,9 +105,12 @@ class Progress:
 
 
 class Begin:
-    """Look at the workflow as a whole: it starts, or it was found at a restart."""
+    """Look at the workflow as a whole: it was found at a restart. `torn_retry`: perhaps only half reopened."""
 
-    __slots__ = ()
+    __slots__ = ("torn_retry",)
+
+    def __init__(self, torn_retry: bool) -> None:
+        self.torn_retry = torn_retry
 
 
 Mail = Outcome | Signal | Woken | Granted | Progress | Begin

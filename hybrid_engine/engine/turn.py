@@ -71,8 +71,13 @@ def begin(run: Run) -> None:
     apply(run, decide_all(run.state, run.frontier))
 
 
-def look_around(run: Run) -> None:
-    """After a restart: find what should happen now, whatever the journal ends with."""
+def look_around(run: Run, *, torn_retry: bool = False) -> None:
+    """After a restart: find what should happen now, whatever the journal ends with.
+
+    The write that reopened the workflow may have been torn; the steps whose events it lost are reopened now.
+    """
+    if torn_retry:
+        _reopen_steps(run)
     if run.state.cancel_requested_at:
         apply(run, decide_cancel(run.state, run.frontier))
     elif run.state.status not in ("queued", "paused"):
@@ -174,9 +179,12 @@ def _handle_signal(run: Run, signal: Signal) -> None:
 
 
 def _reopen(run: Run, signal: Signal) -> None:
-    steps = reopening(run.state)
     record(run, e.WorkflowReopened(signal.by, signal.reason, signal.name))
-    for event in steps:
+    _reopen_steps(run)
+    apply(run, decide_all(run.state, run.frontier))
+
+
+def _reopen_steps(run: Run) -> None:
+    for event in reopening(run.state):
         record(run, event)
     run.frontier = Frontier(run.plan, run.state)
-    apply(run, decide_all(run.state, run.frontier))

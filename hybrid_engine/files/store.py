@@ -105,6 +105,9 @@ class FileStore:
                 hint = _decoded(hints.get(workflow.encode()))
                 yield Unfinished(name, workflow, os.path.lexists(self.layout.journal(workflow)), hint)
 
+    def forget(self, found: Unfinished) -> None:
+        queue.remove(self.layout, found.name)
+
     def restore(self, found: Unfinished) -> Job:
         """The job of a queue file. Its folder, or what is missing in it, is made again from the file."""
         path = self.layout.queued(found.name)

@@ -50,6 +50,9 @@ class Store(Protocol):
     def unfinished(self) -> Iterator[Unfinished]:
         """All that lies in the queue, in order. What cannot be a job is put aside on the way."""
 
+    def forget(self, found: Unfinished) -> None:
+        """The job is in the queue under another name, too: an acceptance was cut short and made again."""
+
     def restore(self, found: Unfinished) -> Job:
         """The job of a queue file; its folder is made from it when a crash came between the two.
 

@@ -32,7 +32,7 @@ from hybrid_engine.model.job import Job
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
 from hybrid_engine.ports.execution import Listener, ProgressListener
-from hybrid_engine.ports.storage import History, Unfinished
+from hybrid_engine.ports.storage import History, Store, Unfinished
 from hybrid_engine.rules.transitions import fold
 
 Work = Callable[[], None]
@@ -143,6 +143,9 @@ class MemoryStore:
             parsed = parse_queue_name(name)
             assert parsed is not None
             yield Unfinished(name, parsed[2], parsed[2] in self._disk.journals, None)
+
+    def forget(self, found: Unfinished) -> None:
+        self._disk.queue.discard(found.name)
 
     def restore(self, found: Unfinished) -> Job:
         return self.job(found.workflow)
@@ -426,20 +429,24 @@ class MemoryWatcher:
 
 
 class MemoryEngine:
-    """One life of an engine. `slots` attempts at once; the wall clock starts at START and moves with the reactor's."""
+    """One life of an engine. `slots` attempts at once; the wall clock starts at START and moves with the reactor's.
 
-    def __init__(self, disk: Disk, world: World, slots: int = 2, now: float = 0.0) -> None:
+    With a `store` of its own (that of a real home) `disk` holds only signals and views.
+    """
+
+    def __init__(self, disk: Disk, world: World, slots: int = 2, now: float = 0.0, store: Store | None = None) -> None:
         self.disk = disk
         self.reactor = MemoryReactor(now)
         self.syncer, self.background = MemorySyncer(self.reactor), MemorySyncer(self.reactor)
         self.executor = MemoryExecutor(world, self.reactor)
         self.watcher = MemoryWatcher(disk, self.background)
-        self.store = MemoryStore(disk)
+        self.store: Store = store or MemoryStore(disk)
+        self.put_aside: dict[str, str] = {}
         self.driver = Driver(
             self.store, self.syncer, self.background, self.executor, self.reactor, self.watcher, self.clock,
             slots=slots, grace=5.0,
         )  # fmt: skip
-        self.recovery = Recovery(self.store, self.driver, lambda workflow, why: None)
+        self.recovery = Recovery(self.store, self.driver, self.put_aside.__setitem__)
         self.watcher.driver, self.watcher.recovery = self.driver, self.recovery
         self.report = self.recovery.run()
         for workflow, signals in list(disk.signals.items()):

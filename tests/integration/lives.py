@@ -339,7 +339,13 @@ def rendered(state: WorkflowState) -> bytes:
 
 
 def tell(seed: int, length: int = 120) -> Counter[str]:
-    """One long story. What failed is raised with the story so far; `tell(seed)` tells it again. Returns its events."""
+    """The events of one long story. What fails is raised with the story so far; `tell(seed)` tells it again."""
+    life = life_of(seed, length)
+    return Counter(event.TYPE for workflow in life.templates for event in life.disk.events(workflow))
+
+
+def life_of(seed: int, length: int = 120) -> Life:
+    """A life that has ended."""
     dice, life, story = Random(seed), Life(), [f"seed {seed}"]
     often = {name: dice.choice((0.0, 0.3, 1.0, 3.0)) for name in RARE}
     try:
@@ -355,7 +361,7 @@ def tell(seed: int, length: int = 120) -> Counter[str]:
     except BaseException as error:
         error.add_note("\n".join(story))
         raise
-    return Counter(event.TYPE for workflow in life.templates for event in life.disk.events(workflow))
+    return life
 
 
 LAWS = (

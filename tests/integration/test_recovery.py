@@ -1,0 +1,322 @@
+"""Recovery: the laws of the journal, and the table of what may be found at a start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import a_job, a_template, at, created
+from contracts.memory import Disk, MemoryEngine, World, Written
+from lives import Life, life_of, rendered
+
+from hybrid_engine.engine.run import Signal
+from hybrid_engine.files import journal as codec
+from hybrid_engine.files import queue
+from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.store import FileStore
+from hybrid_engine.files.templates import TemplateStore
+from hybrid_engine.model import events as e
+from hybrid_engine.rules.transitions import fold
+
+STORIES = range(6)
+
+
+@pytest.fixture(scope="module", params=STORIES)
+def life(request: pytest.FixtureRequest) -> Life:
+    """A long life that has ended, with all its journals."""
+    return life_of(request.param)
+
+
+# --- the laws -------------------------------------------------------------------------------------------------------
+
+
+def test_folding_a_journal_gives_its_last_view_byte_for_byte(life: Life) -> None:
+    for workflow in life.templates:
+        state = fold((entry.n, entry.at, entry.event) for entry in life.disk.entries(workflow))
+        assert state is not None
+        assert rendered(state) == life.disk.states[workflow]
+
+
+def test_from_every_prefix_of_every_journal_an_engine_finds_a_way_to_an_end(life: Life) -> None:
+    """Nothing else is left of the home: no attempt is known, and no signal."""
+    for workflow, template in life.templates.items():
+        entries = life.disk.entries(workflow)
+        for length in range(len(entries) + 1):
+            disk = Disk()
+            disk.accept(life.disk.jobs[workflow], template)
+            if length:
+                lines = b"".join(codec.encode(entry.n, entry.at, [entry.event]) for entry in entries[:length])
+                disk.journals[workflow] = Written(bytearray(lines), len(lines))
+            engine = MemoryEngine(disk, World(), slots=2, now=10_000.0)
+            let_go(engine, workflow)
+            state = disk.state(workflow)
+            assert state is not None, (workflow, length)
+            assert state.is_final, (workflow, length, [entry.event for entry in entries[:length]])
+            assert not disk.queue
+            assert disk.events(workflow)[:length] == [entry.event for entry in entries[:length]]
+
+
+def let_go(engine: MemoryEngine, workflow: str) -> None:
+    for _ in range(200):
+        engine.settle()
+        state = engine.disk.state(workflow)
+        if state is not None and state.status == "paused":
+            engine.signal(workflow, "resume", f"resume.{state.seq}")
+        for process in engine.executor.world.running():
+            engine.executor.end(process.attempt.key)
+        engine.settle()
+        if not engine.driver.backlog.entries:
+            return
+        engine.reactor.advance(engine.reactor.next_timer() or 1.0)
+
+
+def test_no_committed_step_runs_again(life: Life) -> None:
+    for workflow in life.templates:
+        completed: set[str] = set()
+        for event in life.disk.events(workflow):
+            if isinstance(event, e.StepStarted):
+                assert event.step not in completed
+            elif isinstance(event, e.StepCompleted):
+                completed.add(event.step)
+            elif isinstance(event, e.StepReopened):
+                assert event.step not in completed
+
+
+def test_the_same_story_gives_the_same_bytes() -> None:
+    for seed in STORIES:
+        first, second = life_of(seed), life_of(seed)
+        assert first is not second
+        for workflow in first.templates:
+            assert first.disk.journals[workflow].data == second.disk.journals[workflow].data
+
+
+def test_recovering_twice_is_recovering_once() -> None:
+    for seed in STORIES:
+        life = life_of(seed)
+        for workflow in life.templates:
+            life.disk.queue.add(f"9-{'0' * 22}-{workflow}.json".replace("0" * 22, "20261120T080000000000Z"))
+        before = {workflow: bytes(written.data) for workflow, written in life.disk.journals.items()}
+        for _ in range(2):
+            MemoryEngine(life.disk, World(), slots=2).settle()
+        assert {workflow: bytes(written.data) for workflow, written in life.disk.journals.items()} == before
+
+
+def test_a_retry_whose_write_was_torn_is_made_whole() -> None:
+    template = a_template({"a": {"needs": []}, "b": {"needs": []}, "c": {"needs": ["a", "b"]}})
+    story: list[e.Event] = [
+        created(steps=["a", "b", "c"], version=template.version), e.WorkflowStarted(),
+        e.StepStarted("a", 1), e.StepStarted("b", 1), e.StepFailed("a", 1), e.StepFailed("b", 1),
+        e.StepSkipped("c", "upstream", "a"), e.WorkflowFailed(),
+        e.WorkflowReopened(signal="retry.1"), e.StepReopened("a"), e.StepReopened("b"), e.StepReopened("c"),
+    ]  # fmt: skip
+    for kept in (9, 10, 11, 12):
+        disk = Disk()
+        disk.accept(a_job("w1", template), template)
+        lines = b"".join(codec.encode(n, at(n), [event]) for n, event in enumerate(story[:kept], 1))
+        disk.journals["w1"] = Written(bytearray(lines), len(lines))
+        disk.signals["w1"]["retry.1"] = Signal("retry", "retry.1")
+        world = World()
+        engine = MemoryEngine(disk, world, slots=4)
+        engine.settle()
+        assert sorted(world.processes) == ["w1/a/2", "w1/b/2"], kept
+        let_go(engine, "w1")
+        state = disk.state("w1")
+        assert state is not None
+        assert state.status == "completed"
+
+
+# --- what may be found at a start, in a real home -------------------------------------------------------------------
+
+
+class Found:
+    """A home with a workflow `w1` of two steps, accepted and then treated as a test likes."""
+
+    def __init__(self, home: Layout) -> None:
+        self.home = home
+        self.templates = TemplateStore(home)
+        self.template = a_template(["a", "b"])
+        self.templates.freeze(self.template)
+        self.world, self.disk = World(), Disk()
+        self.accept("w1")
+
+    def accept(self, workflow: str, **fields: Any) -> None:
+        queue.accept_now(self.home, a_job(workflow, self.template, **fields))
+
+    def write(self, *events: e.Event, workflow: str = "w1") -> None:
+        story = [created(workflow, ["a", "b"], version=self.template.version), *events]
+        lines = [codec.encode(n, at(n), [event]) for n, event in enumerate(story, 1)]
+        Path(self.home.journal(workflow)).write_bytes(b"".join(lines))
+
+    def start(self) -> MemoryEngine:
+        engine = MemoryEngine(self.disk, self.world, slots=4, store=FileStore(self.home, self.templates))
+        engine.settle()
+        return engine
+
+    def finish(self, workflow: str = "w1") -> str:
+        """Start an engine, let everything go on to its end, and tell how the workflow ended."""
+        engine = self.start()
+        for _ in range(20):
+            for process in self.world.running():
+                engine.executor.end(process.attempt.key)
+            engine.reactor.advance(60)
+            engine.settle()
+        state = fold((entry.n, entry.at, entry.event) for entry in codec.read(self.home.journal(workflow)).entries)
+        assert state is not None
+        assert Path(self.home.state(workflow)).read_bytes() == rendered(state)
+        return state.status
+
+    def queued(self) -> list[str]:
+        return sorted(os.listdir(self.home.queue))
+
+
+RUNNING = (e.WorkflowStarted(), e.StepStarted("a", 1))
+ENDED = (*RUNNING, e.StepCompleted("a", 1), e.StepStarted("b", 1), e.StepCompleted("b", 1), e.WorkflowCompleted())
+
+
+@pytest.fixture
+def found(home: Layout) -> Found:
+    return Found(home)
+
+
+def test_a_job_with_no_folder_gets_one_from_its_file_in_the_queue(found: Found) -> None:
+    shutil.rmtree(found.home.workflow("w1"))
+    assert found.finish() == "completed"
+    assert queue.read_job(found.home.job("w1")).id == "w1"
+    assert os.path.exists(found.home.template("w1"))
+    assert not found.queued()
+
+
+@pytest.mark.parametrize("name", ["job.json", "template.json"])
+def test_a_job_with_half_a_folder_gets_the_rest(found: Found, name: str) -> None:
+    os.unlink(os.path.join(found.home.workflow("w1"), name))
+    assert found.finish() == "completed"
+    assert os.path.exists(os.path.join(found.home.workflow("w1"), name))
+
+
+def test_a_journal_of_which_not_one_line_is_whole_begins_anew_and_its_rest_is_kept(found: Found) -> None:
+    Path(found.home.journal("w1")).write_bytes(b'{"n":1,"at":"2026')
+    assert found.finish() == "completed"
+    assert Path(found.home.workflow("w1"), "journal.torn-1").read_bytes() == b'{"n":1,"at":"2026'
+
+
+def test_a_torn_line_is_cut_and_kept(found: Found) -> None:
+    found.write(*RUNNING)
+    whole = Path(found.home.journal("w1")).read_bytes()
+    with open(found.home.journal("w1"), "ab") as file:
+        file.write(b'{"n":4,"at":"20')
+    found.start()
+    assert Path(found.home.journal("w1")).read_bytes().startswith(whole)
+    assert Path(found.home.workflow("w1"), "journal.torn-1").read_bytes() == b'{"n":4,"at":"20'
+    assert codec.read(found.home.journal("w1")).damage is None
+
+
+def test_a_damaged_journal_is_put_aside_with_its_reason_and_the_others_go_on(found: Found) -> None:
+    found.accept("w2", priority=3)
+    found.write(*RUNNING)
+    data = bytearray(Path(found.home.journal("w1")).read_bytes())
+    data[30] ^= 1
+    Path(found.home.journal("w1")).write_bytes(bytes(data))
+    assert found.finish("w2") == "completed"
+    aside = Path(found.home.quarantine, "w1")
+    assert (aside / "journal.jsonl").read_bytes() == bytes(data)
+    assert "line 1 is bad" in json.loads((aside / "reason.json").read_text())["reason"]
+    assert not os.path.exists(found.home.workflow("w1"))
+    assert not found.queued()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        (e.StepCompleted("a", 1),),
+        (e.WorkflowStarted(), e.WorkflowStarted()),
+        (*ENDED, e.StepStarted("a", 2)),
+    ],
+)
+def test_a_journal_that_tells_an_impossible_story_is_put_aside(found: Found, story: tuple[e.Event, ...]) -> None:
+    found.write(*story)
+    engine = found.start()
+    assert "impossible story" in engine.put_aside["w1"]
+    assert os.path.exists(os.path.join(found.home.quarantine, "w1", "journal.jsonl"))
+
+
+def test_the_journal_of_another_workflow_is_put_aside(found: Found) -> None:
+    found.accept("w2")
+    found.write(*RUNNING, workflow="w2")
+    shutil.copy(found.home.journal("w2"), found.home.journal("w1"))
+    assert "another workflow" in found.start().put_aside["w1"]
+
+
+def test_a_finished_workflow_whose_file_is_still_in_the_queue_leaves_it(found: Found) -> None:
+    found.write(*ENDED)
+    assert found.queued()
+    found.start()
+    assert not found.queued()
+    assert json.loads(Path(found.home.state("w1")).read_text())["status"] == "completed"
+    assert not found.world.processes
+
+
+def test_an_attempt_of_which_nobody_knows_is_lost_and_made_again(found: Found) -> None:
+    found.write(*RUNNING)
+    found.start()
+    assert list(found.world.processes) == ["w1/a/2"]
+    entries = codec.read(found.home.journal("w1")).entries
+    assert [entry.event.TYPE for entry in entries][-2:] == ["step_retry_scheduled", "step_started"]
+    lost = entries[-2].event
+    assert isinstance(lost, e.StepRetryScheduled)
+    assert lost.lost
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "9-soon-w1.json", ".DS_Store", "9-20261120T080000000000Z-..json"])
+def test_what_is_no_job_in_the_queue_is_put_aside(found: Found, name: str) -> None:
+    Path(found.home.queue, name).write_text("hello")
+    assert found.finish() == "completed"
+    assert not found.queued()
+    assert Path(found.home.quarantine, name, "job.json").read_text() == "hello"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1}', b"\xff\xfe", b"{" * 5_000, b'{"id": "w2"'])
+def test_a_file_of_the_queue_that_cannot_be_read_is_put_aside(found: Found, content: bytes) -> None:
+    name = queue.name_of(a_job("w2", found.template))
+    Path(found.home.queue, name).write_bytes(content)
+    engine = found.start()
+    found.finish()
+    assert "w2" in engine.put_aside or "w2" in engine.watcher.stuck_ones
+    assert not [left for left in found.queued() if "w1" in left]
+
+
+@pytest.mark.parametrize("story", [None, RUNNING, ENDED])
+def test_a_job_that_is_in_the_queue_twice_is_taken_up_once(found: Found, story: tuple[e.Event, ...] | None) -> None:
+    """A sync failed between two acceptances of the same file, and the second fell on a later moment."""
+    os.unlink(found.home.job("w1"))
+    found.accept("w1", due_at=at(1), queued_at=at(1))
+    assert len(found.queued()) == 2
+    if story is not None:
+        found.write(*story)
+    engine = found.start()
+    assert engine.driver.slots.used == len(found.world.running()) == (story is not ENDED)
+    assert len(found.queued()) == (story is not ENDED)
+    assert found.finish() == "completed"
+    assert not found.queued()
+
+
+def test_a_lying_view_of_the_queue_does_not_change_what_is_done(found: Found) -> None:
+    """The view saves reading job files at a start; edited or damaged, it must not decide anything."""
+    name = queue.name_of(a_job("w1", found.template))
+    for due, priority in (("2036-01-01T00:00:00.000000Z", 0), (None, 0), (5, 0), (at(0), "high"), (at(0), None)):
+        shown = {
+            "id": "w1", "template": "report", "priority": priority, "due_at": due, "queued_at": at(0), "user": "ada",
+            "labels": {}, "status": "queued", "waits_for": None,
+        }  # fmt: skip
+        line = json.dumps(shown, sort_keys=True)
+        Path(found.home.queue_state).write_text('{\n  "counts": {},\n  "jobs": [\n' + line + "\n]\n}\n")
+        engine = found.start()
+        assert name == found.queued()[0]
+        assert list(found.world.processes) == ["w1/a/1"]
+        for process in list(found.world.processes):
+            del found.world.processes[process]
+        os.unlink(found.home.journal("w1"))
+        assert engine.driver.backlog.get("w1") is not None
