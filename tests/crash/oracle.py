@@ -229,13 +229,13 @@ def _check_tidiness(home: str) -> Iterator[str]:
                 yield f"a temporary file was left: {path}"
             if path.startswith(os.path.join(".hybrid", "quarantine", "")):
                 yield f"put into quarantine: {path}"
-    lock = os.path.join(home, "queue-state.json.lock")
-    if os.path.exists(lock):
-        with open(lock, "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield "the lock is still held"
+    for lock in ("queue-state.json.lock", ".hybrid/lock"):
+        if os.path.exists(os.path.join(home, lock)):
+            with open(os.path.join(home, lock), "rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield f"the lock {lock} is still held"
 
 
 def _check_asked(home: str, outside: str) -> Iterator[str]:
