@@ -102,7 +102,7 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
         aside = queueview.put_foreign_aside(layout)
         if aside is not None:
             logger.warning("{} was not a view of the queue and is now {}", layout.queue_state, aside)
-        _serve(settings, layout, about, until_idle, ready)
+        _serve(settings, layout, lock, about, until_idle, ready)
         logger.info("engine ends")
     finally:
         lock.describe({})
@@ -112,6 +112,7 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
 def _serve(
     settings: Settings,
     layout: Layout,
+    lock: EngineLock,
     about: dict[str, Any],
     until_idle: bool,
     ready: Callable[[], None] | None,
@@ -144,7 +145,12 @@ def _serve(
         slots=settings.max_parallel_nodes,
         grace=settings.grace,
     )
-    recovery = Recovery(store, driver, lambda workflow, why: keeper.problem(f"quarantine {workflow}", why))
+
+    def put_aside(workflow: str, why: str) -> None:
+        keeper.problem(f"quarantine {workflow}", why)
+        writer.put(workflow, None)
+
+    recovery = Recovery(store, driver, put_aside)
     keeper.driver, keeper.reopener, keeper.running = driver, recovery.reopen, lambda: executor.running
     intake = Intake(
         FileInbox(layout, templates),
@@ -164,7 +170,7 @@ def _serve(
         keeper,
         recovery,
         lambda wake: InboxWatcher(reactor, layout.inbox, wake),
-        lambda: _look_after(layout, settings.min_free),
+        lambda: _look_after(layout, lock, settings.min_free),
         rescan=settings.rescan,
         until_idle=until_idle,
     )
@@ -221,8 +227,9 @@ def _report(error: BaseException) -> None:
     logger.opt(exception=error).error("a part of the daemon failed and goes on: {}: {}", type(error).__name__, error)
 
 
-def _look_after(layout: Layout, wanted: int) -> tuple[int, int]:
-    """Make folders again that somebody removed. Bytes free and bytes wanted; of a small disk at most a fiftieth."""
+def _look_after(layout: Layout, lock: EngineLock, wanted: int) -> tuple[int, int]:
+    """Is the home still ours? Make folders again that somebody removed. Bytes free, and wanted: at most a fiftieth."""
+    lock.check()
     for folder in layout.folders():
         if not os.path.isdir(folder):
             atomic.make_folders(folder)

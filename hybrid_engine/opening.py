@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def open_queries(settings: Settings) -> Queries:
     """All ways to look at a home. Raises HomeError when there is none."""
     layout = settings.layout
-    check_is_home(layout)
+    check_is_home(layout, ours=False)
     return Queries(FileReader(layout), lambda: open_rows(layout), dropbox.stamp_now)
 
 

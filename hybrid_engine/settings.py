@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hybrid_engine.errors import InputError, SettingsError
+from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.place import HOME, QUEUE_STATE, USER, WORKFLOWS, read_env_file
 from hybrid_engine.model.durations import SECOND, duration_text, microseconds
@@ -254,8 +255,7 @@ def _of_env_file(path: str, home: str) -> _Source:
 
 def _of_toml(path: str) -> _Source:
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = atomic.read_users_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

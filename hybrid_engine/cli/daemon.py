@@ -185,7 +185,7 @@ def _end_engine(layout: Layout, timeout: float) -> tuple[int | None, bool]:
     from hybrid_engine.files.lock import holder
     from hybrid_engine.files.place import check_is_home
 
-    check_is_home(layout)
+    check_is_home(layout, ours=False)
     deadline = time.monotonic() + PATIENCE
     while (who := holder(layout)) is not None:
         pid = who.get("pid")

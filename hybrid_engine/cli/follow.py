@@ -106,8 +106,8 @@ class _LogPrinter:
 
     def print_new(self, file: LogFile) -> None:
         try:
-            fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
+            fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
             return
         with os.fdopen(fd, "rb") as source:
             source.seek(self._read.get(file.path, 0))

@@ -92,7 +92,8 @@ class Keeper:
         return self.reopener(workflow)
 
     def stuck(self, workflow: str, error: BaseException) -> None:
-        logger.bind(workflow=workflow).opt(exception=error).error("it cannot go on; the others do: {}", error)
+        unforeseen = None if isinstance(error, HybridError | OSError) else error
+        logger.bind(workflow=workflow).opt(exception=unforeseen).error("it cannot go on; the others do: {}", error)
         self.problem(f"workflow {workflow}", str(error))
 
     def disk(self, error: BaseException | None) -> None:

@@ -16,6 +16,7 @@ from hybrid_engine.daemon.keeper import Keeper
 from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.recovery import Recovery
+from hybrid_engine.errors import LockHeldError
 
 SETTLE_ROUNDS = 0.02
 """Seconds between looks at whether all is done."""
@@ -62,9 +63,10 @@ class Supervisor:
         self._rescan = rescan
         self._until_idle = until_idle
         self._stopping = False
+        self.failure: LockHeldError | None = None
 
     def run(self) -> None:
-        """Until told to stop, or, with `until_idle`, until nothing is left to do."""
+        """Until told to stop, or, with `until_idle`, until all is done. Raises LockHeldError when the lock is lost."""
         report = self._recovery.run()
         logger.info(
             "{} queued, {} under way, {} just finished, {} put aside",
@@ -79,6 +81,8 @@ class Supervisor:
         if self._until_idle:
             self._reactor.call_later(0.0, self._end_when_idle)
         self._reactor.run()
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """Start nothing new, commit what is under way, then end the loop. Safe to call from a signal handler."""
@@ -115,6 +119,10 @@ class Supervisor:
     def _look_around(self) -> None:
         try:
             self._keeper.space(*self._look_after())
+        except LockHeldError as error:
+            logger.error("{}; this one ends, its steps go on", error)
+            self.failure = error
+            self.stop()
         except OSError as error:
             self._keeper.disk(error)
 

@@ -65,6 +65,9 @@ class Queries:
         reason = self.home.rejected(text) if is_id(text) else None
         if reason is not None:
             raise JobError(f"{text} was rejected: {reason}", code="rejected")
+        reason = self.home.quarantined(text) if is_id(text) else None
+        if reason is not None:
+            raise NotFoundError(f"{text} was put aside: {reason}")
         raise NotFoundError(f"no workflow {text}")
 
     def get(self, workflow: str) -> Record:

@@ -106,10 +106,10 @@ class Reasons:
             return _named(iter(told), "; ") + (f"; {_listed(ready)} wait{'s' * (len(ready) == 1)} too" if ready else "")
         if not ready:
             return "is about to end"
-        pool = _pool_of((self._home.template(record["id"]).get("steps") or {}).get(ready[0]) or {})
         entry = (self._home.queue_place(record["id"]) or (0, {}))[1]
-        if pool and str(entry.get("waits_for")) == f"pool {pool}":
-            return f"step {ready[0]}: {self._pool_full(pool, record)}"
+        waits_for = str(entry.get("waits_for"))
+        if waits_for.startswith("pool "):
+            return f"step {ready[0]}: {self._pool_full(waits_for.removeprefix('pool '), record)}"
         return f"step {_listed(ready)}: {self._slots()}"
 
     def _step(self, name: str, step: Mapping[str, Any]) -> str:
@@ -140,11 +140,6 @@ class Reasons:
 
     def _for(self, since: Stamp) -> str:
         return _rough(max(0.0, seconds_between(since, self._now)))
-
-
-def _pool_of(definition: Mapping[str, Any]) -> str | None:
-    concurrency = definition.get("concurrency") or {}
-    return concurrency.get("pool") if isinstance(concurrency, Mapping) else str(concurrency)
 
 
 def _rough(seconds: float) -> str:

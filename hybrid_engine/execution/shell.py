@@ -17,15 +17,24 @@ from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.ports.reactor import Reactor, Timer
 
-_PLAIN = (
-    "echo $$ >&9; hybrid_exit=$1; "
-    "trap 'r=$?; trap - EXIT; umask 077; echo $r >\"$hybrid_exit\"; exit $r' EXIT; "
-    'umask "$3"; set -e; eval "$2"'
-)
 _SHELTERED = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
-_SLIPS_AWAY = re.compile(r"\b(exec|trap)\b")
-"""A script with one of these words could get past the trap that writes its status down: it runs in a subshell, which
-costs a process."""
+"""The script runs in a subshell, so that nothing in it can keep the outer shell from writing the status down."""
+
+_PLAIN = 'echo $$ >&9; umask "$3"; eval "$2"; r=$?; umask 077; echo $r >"$1"; exit $r'
+"""For a single plain command, which can do nothing to the shell that runs it: spares a process."""
+
+_WORD = r"""(?:[\w./~+:@%,=-]+|"[^"`$\\]*"|"?\$\w+"?|'[^']*')"""
+_PLAIN_SCRIPT = re.compile(rf"[\w./+@%-]+(?:[ \t]+{_WORD})*\s*")
+_BUILTINS = frozenset(
+    re.findall(
+        r"\S+",
+        ". : alias bg break builtin cd command continue do done echo elif else esac eval exec exit export false fg fi "
+        "for function getopts hash if in jobs kill local read readonly return set shift source test then time times "
+        "trap true type typeset ulimit umask unalias unset until wait while",
+    )
+)
+"""Words that are more to a shell than the name of a program."""
+
 LEASE_FD = 9
 READ_AGAIN = 0.1
 MOURNING = 0.1
@@ -33,6 +42,11 @@ MOURNING = 0.1
 then the attempt is lost, not failed."""
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ)
+
+
+def is_plain(script: str) -> bool:
+    """Is this script one command with plain arguments, and the command a program?"""
+    return _PLAIN_SCRIPT.fullmatch(script) is not None and script.split(None, 1)[0] not in _BUILTINS
 
 
 class ShellAttempt:
@@ -62,7 +76,7 @@ class ShellAttempt:
     def start(self, env: dict[str, str], umask: int) -> None:
         """Spawn. Raises OSError when the machine cannot (out of processes, descriptors, disk)."""
         exit_file = os.path.join(self.folder, "exit")
-        wrapper = _SHELTERED if _SLIPS_AWAY.search(self.attempt.script or "") else _PLAIN
+        wrapper = _PLAIN if is_plain(self.attempt.script or "") else _SHELTERED
         atomic.make_folders(self.folder)
         lease = processes.take_lease(self._lease)
         try:

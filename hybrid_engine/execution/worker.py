@@ -333,7 +333,7 @@ def _answer_of(functions: Functions, request: dict[str, Any]) -> bytes:
             raise FunctionError(
                 "bad_output", f"returned more than {MAX_OUTPUT} bytes; leave large results as artifacts"
             )
-        return answer.encode("utf-8", "backslashreplace")
+        return _as_text(answer)
     except FunctionError as error:
         return _encode({"error": {"kind": error.kind, "message": str(error)}}).encode("utf-8", "backslashreplace")
     except SystemExit as error:
@@ -345,6 +345,13 @@ def _answer_of(functions: Functions, request: dict[str, Any]) -> bytes:
         return _encode({"error": {"kind": "exception", "message": message, "where": where}}).encode(
             "utf-8", "backslashreplace"
         )
+
+
+def _as_text(answer: str) -> bytes:
+    try:
+        return answer.encode()
+    except UnicodeEncodeError:
+        raise FunctionError("bad_output", "returned half of a surrogate pair, which is not text") from None
 
 
 def depth_exceeds(text: str, limit: int) -> bool:

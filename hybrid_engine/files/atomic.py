@@ -129,6 +129,20 @@ def read(path: str, limit: int | None = None) -> bytes:
         os.close(fd)
 
 
+def read_users_file(path: str) -> bytes:
+    """The content of a file that a person keeps, perhaps behind a link; anything but a plain file is an OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", path)
+        data = b""
+        while more := os.read(fd, 1 << 20):
+            data += more
+        return data
+    finally:
+        os.close(fd)
+
+
 def read_tail(path: str, size: int) -> bytes:
     """The last `size` bytes of a plain file."""
     fd = os.open(path, READ)

@@ -34,7 +34,7 @@ def check_format(findings: Findings) -> bool:
     """Is this a home that we understand? If not there is nothing more to examine."""
     layout = findings.layout
     try:
-        place.check_is_home(layout)
+        place.check_is_home(layout, ours=False)
         said = atomic.read(layout.format, 64).decode("ascii", "replace").strip()
     except (HybridError, OSError) as error:
         findings.note("error", "no_home", layout.home, str(error))

@@ -122,6 +122,12 @@ def open_home(layout: Layout, *, writable: bool = True) -> list[str]:
     return warnings(layout)
 
 
+def refuse_foreign(layout: Layout) -> None:
+    """Raise HomeError for a home of a newer format, of somebody else, or that others can write to."""
+    _refuse_newer_format(layout)
+    _check_rights(layout.home)
+
+
 def _check_rights(path: str) -> None:
     try:
         found = os.stat(path)

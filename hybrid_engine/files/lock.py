@@ -63,6 +63,7 @@ class EngineLock:
         from filelock import FileLock
 
         self._layout = layout
+        self._inodes: list[int] = []
         self._locks = [
             FileLock(path, mode=atomic.FILE_MODE, thread_local=False, fallback_to_soft=False)
             for path in (layout.home_lock, layout.lock)
@@ -85,7 +86,21 @@ class EngineLock:
         except OSError as error:
             self.release()
             raise HomeError(f"cannot lock {self._layout.home}: {error.strerror}") from None
+        self._inodes = self._on_disk()
         self.describe(about)
+
+    def check(self) -> None:
+        """Raise LockHeldError when somebody removed a lock file: the lock on it keeps nobody out any more."""
+        if self._on_disk() != self._inodes:
+            raise LockHeldError(
+                f"a lock file of {self._layout.home} was removed or replaced: another engine may have been started"
+            )
+
+    def _on_disk(self) -> list[int]:
+        try:
+            return [os.stat(path).st_ino for path in (self._layout.home_lock, self._layout.lock)]
+        except FileNotFoundError:
+            return []
 
     def describe(self, about: dict[str, object]) -> None:
         """Write who we are into the lock files, in place: they must keep their inodes."""

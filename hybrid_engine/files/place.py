@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from hybrid_engine.errors import HomeError, SettingsError
+from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 
 TYPE_CHECKING = False
@@ -27,22 +28,24 @@ def paths_from(environ: Mapping[str, str], cwd: str) -> tuple[Layout, str] | Non
     """The home's layout and the name of the user who asks; None when `hybrid.toml` has to be read to know them."""
     home = os.path.join(cwd, environ.get(HOME) or ".")
     try:
-        with open(os.path.join(home, "hybrid.toml"), "rb") as file:
-            toml = file.read()
+        toml = atomic.read_users_file(os.path.join(home, "hybrid.toml"))
         if any(word in toml for word in _NEEDED_BY_ENQUEUE):
             return None
-    except OSError:
+    except FileNotFoundError:
         pass
+    except OSError:
+        return None
     said = {name: value for name, value, _ in read_env_file(os.path.join(home, ".env"))}
     said.update(environ)
     layout = Layout(home, said.get(WORKFLOWS) or "workflows", said.get(QUEUE_STATE) or "queue-state.json")
     return layout, said.get(USER) or "anonymous"
 
 
-def check_is_home(layout: Layout) -> None:
+def check_is_home(layout: Layout, *, ours: bool = True) -> None:
     """Raise HomeError when there is no complete home. Cheap: three calls of the system.
 
-    A home that came out of version control lacks what is not kept there; that is made, and all is well.
+    With `ours` False it is not asked whose it is and of which format: for those who only look. A home that came out of
+    version control lacks what is not kept there; that is made, and all is well.
     """
     misplaced = layout.misplaced()
     if misplaced:
@@ -50,6 +53,8 @@ def check_is_home(layout: Layout) -> None:
     if os.path.exists(layout.format) and os.path.isdir(layout.inbox):
         if not os.path.isdir(layout.workflows):
             raise HomeError(f"{layout.workflows} is missing: `hybrid init {layout.home}` makes what is missing")
+        if ours:
+            check_is_ours(layout)
         return
     if os.path.isdir(layout.templates) and os.path.isfile(layout.queue_state) and not os.path.lexists(layout.private):
         from hybrid_engine.files.home import complete_clone
@@ -63,6 +68,16 @@ def check_is_home(layout: Layout) -> None:
     raise HomeError(f"{layout.home} is not a home: make it one with `hybrid init {layout.home}`, or set HYBRID_HOME")
 
 
+def check_is_ours(layout: Layout) -> None:
+    """Raise HomeError for a home of a newer format, of somebody else, or that others can write to."""
+    found = os.stat(layout.home)
+    if found.st_uid == os.geteuid() and not found.st_mode & 0o022 and atomic.read(layout.format, 64) == b"1\n":
+        return
+    from hybrid_engine.files.home import refuse_foreign
+
+    refuse_foreign(layout)
+
+
 def read_env_file(path: str) -> list[tuple[str, str, int]]:
     """(name, value, line) of each assignment in a `.env` file, which may be missing. Raises SettingsError.
 
@@ -70,8 +85,7 @@ def read_env_file(path: str) -> list[tuple[str, str, int]]:
     escapes). Nothing is substituted.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode("utf-8")
+        text = atomic.read_users_file(path).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

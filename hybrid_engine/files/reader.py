@@ -93,6 +93,13 @@ class FileReader:
                     continue
         return None
 
+    def quarantined(self, workflow: str) -> str | None:
+        path = os.path.join(self.layout.quarantine, workflow)
+        try:
+            return f"{_reason(decode(atomic.read(os.path.join(path, 'reason.json'))))}; see {path}"
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def in_flight(self) -> Collection[str]:
         # The inbox first: a job that moves on between the two looks is then seen in the queue.
         found = {name[:-5] for name in os.listdir(self.layout.inbox) if name.endswith(".json")}

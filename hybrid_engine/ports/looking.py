@@ -72,6 +72,9 @@ class Looking(Protocol):
     def rejected(self, workflow: str) -> str | None:
         """Why a job was rejected, when it was."""
 
+    def quarantined(self, workflow: str) -> str | None:
+        """Why a workflow was put aside, and where, when it was."""
+
     def in_flight(self) -> Collection[str]:
         """The ids of all jobs that are dropped by our own programs or accepted, and unfinished."""
 
