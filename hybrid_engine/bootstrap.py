@@ -20,7 +20,7 @@ from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.daemon.supervisor import Supervisor
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.recovery import Recovery
-from hybrid_engine.errors import HybridError
+from hybrid_engine.errors import HomeError, HybridError
 from hybrid_engine.execution import processes
 from hybrid_engine.execution.local import LocalExecutor
 from hybrid_engine.files import atomic, queue, queueview
@@ -71,6 +71,15 @@ class Indexed:
                 self.put_job(queue.read_job(self._layout.job(workflow)))
 
 
+def boot_id() -> str | None:
+    """Which start of the machine this is, shortened; None when the kernel does not say."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read(8)
+    except OSError:
+        return None
+
+
 def now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
@@ -104,6 +113,8 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
             logger.warning("{} was not a view of the queue and is now {}", layout.queue_state, aside)
         _serve(settings, layout, lock, about, until_idle, ready)
         logger.info("engine ends")
+    except OSError as error:
+        raise HomeError(f"the daemon cannot go on: {error}") from error
     finally:
         lock.describe({})
         lock.release()
@@ -123,7 +134,8 @@ def _serve(
     background = SyncPool(reactor, BACKGROUND_THREADS, "background")
     templates = TemplateStore(layout)
     store = FileStore(layout, templates)
-    executor = LocalExecutor(reactor, layout, settings.worker_idle, umask)
+    boot = boot_id()
+    executor = LocalExecutor(reactor, layout, settings.worker_idle, umask, boot)
     keeper_box: list[Keeper] = []
     writer = IndexWriter(
         layout.index,
@@ -144,6 +156,7 @@ def _serve(
         now,
         slots=settings.max_parallel_nodes,
         grace=settings.grace,
+        boot=boot,
     )
 
     def put_aside(workflow: str, why: str) -> None:
@@ -199,6 +212,7 @@ def prepare_process() -> int:
     if hasattr(signal, "SIGXFSZ"):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file over the limit is an error of that write, not our end
     processes.become_subreaper()
+    processes.keep_descriptors()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -210,7 +224,7 @@ def _warm_up(templates: TemplateStore) -> None:
     for name in templates.names():
         try:
             templates.current(name)
-        except HybridError as error:
+        except (HybridError, OSError) as error:
             logger.warning("{}", error)
 
 
@@ -224,7 +238,8 @@ def _sweep(layout: Layout) -> None:
 
 def _report(error: BaseException) -> None:
     """A callback of the reactor raised: it is a bug, or the machine in trouble; the loop goes on."""
-    logger.opt(exception=error).error("a part of the daemon failed and goes on: {}: {}", type(error).__name__, error)
+    unforeseen = None if isinstance(error, HybridError | OSError) else error
+    logger.opt(exception=unforeseen).error("a part of the daemon failed, and it goes on: {!r}", error)
 
 
 def _look_after(layout: Layout, lock: EngineLock, wanted: int) -> tuple[int, int]:

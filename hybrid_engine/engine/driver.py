@@ -55,6 +55,7 @@ class Driver:
         *,
         slots: int,
         grace: float,
+        boot: str | None = None,
     ) -> None:
         self.backlog = Backlog()
         self.slots = Slots(slots)
@@ -69,6 +70,7 @@ class Driver:
         self._watcher = watcher
         self._clock = clock
         self._grace = grace
+        self._boot = boot
         self._recorder = Recorder(store, syncer, reactor, self._committed, watcher.disk, self._broken)
         self.loader = Loader(store)
         self.closer = Closer(store, background, reactor, watcher, self._closed)
@@ -293,7 +295,7 @@ class Driver:
 
     def _start_step(self, run: Run, step: str) -> None:
         """The step has a slot. When it cannot use it, it is given back with this turn's commit."""
-        if not turn.may_start(run, step) or not turn.start_step(run, Granted(step), self._grace):
+        if not turn.may_start(run, step) or not turn.start_step(run, Granted(step), self._grace, self._boot):
             run.freed += 1
             self._leave_pool(run, step)
 

@@ -112,7 +112,7 @@ def may_start(run: Run, step: str) -> bool:
     )
 
 
-def start_step(run: Run, mail: Granted, grace: float) -> bool:
+def start_step(run: Run, mail: Granted, grace: float, boot: str | None) -> bool:
     """Begin an attempt of a step that was given a slot; False when it takes none because it cannot begin."""
     name = mail.step
     run.ready.discard(name)
@@ -123,8 +123,8 @@ def start_step(run: Run, mail: Granted, grace: float) -> bool:
         record(run, e.StepFailed(name, number, {"kind": "expression", "message": str(error)}))
         apply(run, decide(run.state, run.frontier, [name]))
         return False
-    attempt.started_at = run.at
-    record(run, e.StepStarted(name, attempt.number))
+    attempt.started_at, attempt.boot = run.at, boot
+    record(run, e.StepStarted(name, attempt.number, boot))
     run.effects.append(attempt)
     return True
 
@@ -141,6 +141,7 @@ def known_attempt(run: Run, name: str, grace: float) -> Attempt:
         timeout=definition.timeout.total_seconds() if definition.timeout else None,
         grace=grace,
         started_at=step.started_at,
+        boot=step.boot,
     )
 
 

@@ -24,10 +24,13 @@ PROGRESS_EVERY = 0.5
 class LocalExecutor:
     """`running` holds the attempts under way, by key. Steps make their files under `umask`, not under the engine's."""
 
-    def __init__(self, reactor: Reactor, layout: Layout, worker_idle: float, umask: int = 0o022) -> None:
+    def __init__(
+        self, reactor: Reactor, layout: Layout, worker_idle: float, umask: int = 0o022, boot: str | None = None
+    ) -> None:
         self._reactor = reactor
         self._layout = layout
         self._umask = umask
+        self._boot = boot
         self._base = dict(os.environ)
         self.running: dict[str, Attempt] = {}
         self._shells: dict[str, ShellAttempt] = {}
@@ -57,6 +60,8 @@ class LocalExecutor:
         self._poll_progress()
 
     def attach(self, attempt: Attempt) -> bool:
+        if attempt.boot is not None and attempt.boot != self._boot:
+            return False  # nothing of it lives, and of what it wrote nobody knows what reached the disk
         folder, remaining = self._folder(attempt), _remaining(attempt)
         if attempt.script is not None:
             shell = ShellAttempt(self._reactor, attempt, folder, self._strays, self._ended)

@@ -25,6 +25,16 @@ def become_subreaper() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def keep_descriptors() -> None:
+    """What our starter left open is not for the steps: one that lives for long would hold it open just as long."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # that of the listing itself
+
+
 def take_lease(path: str) -> int:
     """Open and lock a new lease; the descriptor is to be inherited by the step and then closed here."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EINVAL
 
 from hybrid_engine.errors import JobError
 from hybrid_engine.files import atomic, queue
@@ -198,10 +199,14 @@ def read(layout: Layout) -> dict[str, Any] | None:
 def put_foreign_aside(layout: Layout) -> str | None:
     """Before an engine writes its view: whatever stands there and is not a view goes into quarantine. Returns where."""
     try:
-        status = os.lstat(layout.queue_state)
-    except OSError:
-        return None
-    if status.st_size == 0 or read(layout) is not None:
+        found = decode(atomic.read(layout.queue_state) or b"{}")
+    except ValueError:
+        found = None
+    except OSError as error:
+        if error.errno != EINVAL:  # missing, or not to be read just now; else no plain file
+            return None
+        found = None
+    if isinstance(found, dict) and (not found or isinstance(found.get("jobs"), list)):
         return None
     name = os.path.basename(layout.queue_state)
     target, number = os.path.join(layout.quarantine, name), 1

@@ -21,7 +21,8 @@ class Attempt:
     """One try of one step.
 
     `key` is `<workflow>/<address>/<attempt>` and names this try; `idempotency_key` is `<workflow>/<address>` and is the
-    same for every try of the step. `timeout` and `grace` are seconds. Exactly one of `script` and `function` is set.
+    same for every try of the step. `timeout` and `grace` are seconds; `boot` names the machine's start in which it
+    began. Exactly one of `script` and `function` is set.
     """
 
     workflow: str
@@ -34,6 +35,7 @@ class Attempt:
     timeout: float | None = None
     grace: float = 5.0
     started_at: str | None = None
+    boot: str | None = None
     format: int = FORMAT
 
     @property

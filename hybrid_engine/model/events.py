@@ -116,10 +116,14 @@ class StepEvent(Event):
 
 @dataclass(slots=True)
 class StepStarted(StepEvent):
-    """Committed before the attempt is handed to an executor. `attempt` counts from 1."""
+    """Committed before the attempt is handed to an executor. `attempt` counts from 1.
+
+    `boot` names the machine's start: what an attempt of an earlier one left in unsynced files cannot be trusted.
+    """
 
     TYPE: ClassVar[str] = "step_started"
     attempt: int
+    boot: str | None = None
 
 
 @dataclass(slots=True)

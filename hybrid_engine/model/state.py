@@ -28,6 +28,7 @@ class StepState:
     percent: float | None = None
     message: str | None = None
     reason: str | None = None
+    boot: str | None = None
 
     @property
     def is_final(self) -> bool:

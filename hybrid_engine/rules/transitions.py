@@ -190,6 +190,7 @@ def _evolve_step(state: WorkflowState, event: e.StepEvent, at: Stamp) -> None:
 
 def _step_started(step: StepState, event: e.StepStarted, at: Stamp) -> None:
     step.attempt = event.attempt
+    step.boot = event.boot
     step.started_at = at
     step.ended_at = step.retry_at = step.error = step.exit_code = step.percent = step.message = None
 
