@@ -148,7 +148,7 @@ class LocalExecutor:
         """Children that came back to us and belong to this attempt."""
         known = set(self._pool.workers)
         known.update(shell.pid for shell in self._shells.values() if shell.pid is not None)
-        return [pid for pid in processes.strays(known) if processes.key_of(pid) == key]
+        return [pid for pid in processes.strays(known) if processes.belongs_to(pid, key)]
 
     def _poll_progress(self) -> None:
         if not self._polling:

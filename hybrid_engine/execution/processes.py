@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 
 from hybrid_engine.files import atomic
@@ -18,6 +19,9 @@ from hybrid_engine.ports.reactor import Reactor
 PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.01
 POLL_MOST = 0.2
+PF_EXITING = 4
+EXEC_LOOKS = 5
+EXEC_PAUSE = 0.001
 
 
 def become_subreaper() -> None:
@@ -124,15 +128,34 @@ def strays(known: Iterable[int]) -> list[int]:
     return alive
 
 
-def key_of(pid: int) -> str | None:
-    """The idempotency key and attempt in a process's environment: which attempt it belongs to."""
+def belongs_to(pid: int, key: str) -> bool:
+    """Is this process of the attempt `key`, by what its environment says?
+
+    Also True for one that is just dying: whose it was cannot be seen any more, and its children are not ours yet.
+    """
+    data = b""
+    for _ in range(EXEC_LOOKS):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                data = file.read()
+        except OSError:
+            pass  # so do some kernels tell that it is dying
+        if data:
+            break
+        if _is_dying(pid):
+            return True
+        time.sleep(EXEC_PAUSE)  # in the middle of an exec a process has no environment to show
+    pairs = dict(item.partition(b"=")[::2] for item in data.split(b"\0"))
+    return os.fsencode(key) == b"%b/%b" % (pairs.get(b"HYBRID_KEY", b""), pairs.get(b"HYBRID_ATTEMPT", b""))
+
+
+def _is_dying(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            pairs = dict(item.partition(b"=")[::2] for item in file.read().split(b"\0"))
-    except OSError:
-        return None
-    key, attempt = pairs.get(b"HYBRID_KEY"), pairs.get(b"HYBRID_ATTEMPT")
-    return f"{os.fsdecode(key)}/{os.fsdecode(attempt)}" if key and attempt else None
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+        return words[0] in b"ZX" or bool(int(words[6]) & PF_EXITING)
+    except (OSError, ValueError, IndexError):
+        return True
 
 
 class Ending:
