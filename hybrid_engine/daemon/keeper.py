@@ -30,6 +30,8 @@ SHORTEST = 0.2
 """Seconds between two views of the same thing, at least."""
 SHARE = 20
 """A view may take one part in so many of the time."""
+QUEUE_SHARE = 40
+"""As SHARE, of the queue's view: its cost grows with the queue."""
 SLICE = 0.005
 """So long a tick renders states."""
 QUEUED_AT_ONCE = 50
@@ -255,7 +257,7 @@ class Keeper:
         def done(error: BaseException | None) -> None:
             self._queue_writing = False
             end = self._reactor.monotonic()
-            self._queue_at = end + max(SHORTEST, SHARE * (end - start))
+            self._queue_at = end + max(SHORTEST, QUEUE_SHARE * (end - start))
             if error is not None:
                 self._queue_shown = -1
                 self.disk(error)

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 WINDOW = 0.1
 """Seconds for which rows are gathered before they are written."""
-BATCH = 500
+BUSY = 50
+"""With so many rows in a window there will be more: gathering goes on, because each transaction writes pages anew."""
+BUSY_WINDOWS = 5
+BATCH = 2000
 """So many rows are written at once, without waiting for the window to end."""
 LOOK = 5.0
 """Seconds after which an idle writer looks whether somebody deleted the file."""
@@ -107,10 +110,15 @@ class IndexWriter:
             if self._failures:
                 self._end.wait(self._pauses[min(self._failures, len(self._pauses)) - 1])
             elif self._wake.wait(self._rest if self._walk else LOOK):
-                self._full.wait(self._window)
+                self._gather_for_a_while()
             self._attempt()
         self._attempt()
         self._finish()
+
+    def _gather_for_a_while(self) -> None:
+        for _ in range(BUSY_WINDOWS):
+            if self._full.wait(self._window) or len(self._incoming) < BUSY:
+                return
 
     def _attempt(self) -> None:
         """Gather and write once. Whatever goes wrong is told, and tried again later."""
