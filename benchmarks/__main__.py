@@ -84,7 +84,9 @@ def _run(name: str, stage: Stage) -> list[Row]:
         stage.clear()
     for row in rows:
         ratio = "" if row.ratio is None else f" → {row.ratio:.3g}"
-        print(f"  {row.name}: {row.figure} beside {row.beside}{ratio} {row.verdict}  {row.note}", flush=True)
+        beside = f" beside {row.beside}" if row.beside else ""
+        note = f" ({row.note})" if row.note else ""
+        print(f"  {row.name}: {row.figure}{beside}{ratio} {row.verdict}{note}", flush=True)
     print(f"  ({name}: {time.monotonic() - start:.0f} s)", flush=True)
     return rows
 

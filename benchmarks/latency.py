@@ -12,6 +12,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +43,8 @@ class Moments:
     """A pipe that steps write the moment of their start into, and the script that does it."""
 
     def __init__(self, folder: str) -> None:
-        self._pipe = os.path.join(folder, "moments")
+        folder = tempfile.mkdtemp(prefix="moments-", dir=folder)
+        self._pipe = os.path.join(folder, "pipe")
         os.mkfifo(self._pipe, 0o600)
         self._fd = os.open(self._pipe, os.O_RDWR | os.O_CLOEXEC)
         helper = _compiled(folder)
