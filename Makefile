@@ -32,7 +32,7 @@ demo: $(STAMP) ## Run the main job in a throw-away home, kill the daemon in the 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
 check: $(STAMP) ## Format, lint, types, import contracts, quick tests: under a minute
-	@$(MAKE) -j2 --output-sync=target check-types check-imports check-format check-lint check-tests
+	@$(MAKE) -j2 --keep-going --output-sync=target check-types check-imports check-format check-lint check-tests
 
 check-format: $(STAMP)
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted: see `make format`'; exit 1; }
