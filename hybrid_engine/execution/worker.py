@@ -66,11 +66,12 @@ class Logs:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             os.dup2(fd, number)
             os.close(fd)
-        sys.stdout = _Stream(self, 0)
-        sys.stderr = _Stream(self, 1)
+        self._streams = _Stream(self, 0), _Stream(self, 1)
+        self.enter("")
 
     def enter(self, folder: str) -> None:
         self._folder = folder
+        sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
 
     def open(self, which: int) -> None:
         """The attempt's log takes the place of the scratch file, for Python, for C and for subprocesses."""
@@ -183,16 +184,22 @@ class Functions:
         path = os.path.join(path, "__init__.py") if os.path.isdir(path) else path + ".py"
         if not module or not os.path.isfile(path):
             raise FunctionError("not_found", f"there is no file functions/{os.path.relpath(path, self._folder)}")
-        if path.endswith("__init__.py") or "." in module:
-            loaded = importlib.import_module(module)
-        else:
-            loaded = self._load_file(module, path)
+        self._stamps[path] = _stamp(path)
+        try:
+            if path.endswith("__init__.py") or "." in module:
+                loaded = importlib.import_module(module)
+            else:
+                loaded = self._load_file(module, path)
+        finally:
+            self._note_stamps()  # of one that could not be imported, too: what it imports may be what has to be mended
         for value in vars(loaded).values():
             name = getattr(value, authoring.MARK, None)
             if name is not None and getattr(value, "__module__", None) == module:
                 self._found[f"{module}.{name}"] = value
-        for other in (loaded, *sys.modules.values()):
-            file = getattr(other, "__file__", None)
+
+    def _note_stamps(self) -> None:
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
             if isinstance(file, str) and file.startswith(self._folder + os.sep):
                 self._stamps.setdefault(file, _stamp(file))
 
@@ -225,19 +232,22 @@ def _stamp(path: str) -> tuple[int, int]:
 class Worker:
     """The loop: a request comes, the function is called, the answer goes back or, without an engine, to a file."""
 
-    def __init__(self, channel: socket.socket, lease: str, functions: str) -> None:
+    def __init__(self, channel: socket.socket, lease: str, functions: str, umask: int) -> None:
         self._channel = channel
         self._lease = Lease(lease)
         self._logs = Logs(lease)
         self._functions = Functions(functions)
         self._base = dict(os.environ)
-        self._env: dict[str, str] = {}
+        self._cwd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._umask = umask
         self._last: tuple[str, bytes] | None = None
         self._pid = os.getpid()
 
     def serve(self) -> None:
         while (request := self._receive()) is not None:
-            if request.get("bye"):
+            if request.get("alone"):
+                break
+            if request.get("bye") or self._is_forsaken():
                 self._last = None
                 break
             if self._functions.stale():
@@ -254,9 +264,25 @@ class Worker:
         self._leave_word()
         self._logs.remove()
         os.unlink(self._lease.path)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)  # what functions left running ends with us
+
+    def _is_forsaken(self) -> bool:
+        """Has the engine died since it sent this request? Then the next one takes the attempt for lost: do not begin.
+
+        An engine that ends in order says so instead, and its request is answered.
+        """
+        try:
+            return not self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _answer(self, request: dict[str, Any]) -> bytes:
-        self._set_environment(request["env"])
+        os.fchdir(self._cwd)
+        os.umask(self._umask)
+        self._set_environment({**self._base, **request["env"]})
         self._logs.enter(request["folder"])
         authoring._enter(request["folder"])
         try:
@@ -268,16 +294,13 @@ class Worker:
                 pass  # a full disk costs the end of a log, not the result
 
     def _set_environment(self, env: dict[str, str]) -> None:
-        """`env` on top of what the worker was started with; what the last call had beyond it is taken back."""
-        for name in self._env.keys() - env.keys():
-            if name in self._base:
-                os.environ[name] = self._base[name]
-            else:
-                os.environ.pop(name, None)
+        """Exactly `env`, whatever the last call made of it."""
+        found = dict(os.environ)
+        for name in found.keys() - env.keys():
+            del os.environ[name]
         for name, value in env.items():
-            if self._env.get(name) != value:
+            if found.get(name) != value:
                 os.environ[name] = value
-        self._env = env
 
     def _receive(self) -> dict[str, Any] | None:
         head = self._read_exactly(HEADER.size)
@@ -396,13 +419,12 @@ def _last_line(error: BaseException) -> str:
 def main() -> None:
     """Entry: `<socket fd> <lease file> <functions folder> <umask, octal>`."""
     fd, lease, functions = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    os.umask(int(sys.argv[4], 8))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.dont_write_bytecode = True
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
-    Worker(channel, lease, functions).serve()
+    Worker(channel, lease, functions, int(sys.argv[4], 8)).serve()
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ class Worker:
         self._close_channel()
 
     def abandon(self) -> None:
-        """The engine goes away: the worker finishes its call and leaves word."""
+        """The engine goes away: the worker makes its call to the end and leaves word."""
+        self._send(b'{"alone":true}')
         self._close_channel()
         self._reactor.unwatch(self._pidfd)
         os.close(self._pidfd)
@@ -174,8 +175,7 @@ class Call:
             name = (results.signal_name(-code) or f"signal {-code}") if code else "a signal"
             outcome = results.ended_by(self.attempt, "killed", f"the worker was killed by {name} during the call", code)
         self._verdict = outcome
-        delay = MOURNING if code == -signal.SIGKILL else 0.0
-        self._pool.reactor.call_later(delay, self._tell)
+        self._pool.reactor.call_later(MOURNING if code == -signal.SIGKILL else 0.0, self._finish_off)
 
     def moved(self, worker: Worker) -> None:
         self.worker = worker
@@ -192,6 +192,9 @@ class Call:
         if self._verdict is not None:
             return
         self._verdict = verdict
+        self._finish_off()
+
+    def _finish_off(self) -> None:
         others = lambda: self._pool.strays(self.attempt.key)  # noqa: E731 – read at every check
         lease = self.worker.lease  # a process that it forked holds it, in whatever session it is
         processes.Ending(self._pool.reactor, self.worker.pid, lease, self.attempt.grace, others, self._tell)
@@ -294,6 +297,7 @@ class WorkerPool:
             self._idle.remove(worker)
         if worker.call is None:
             remove_lease(worker.lease)  # else when nothing of the call is left
+            processes.signal_group(worker.pid, signal.SIGKILL)  # what its functions left running
 
     def _retire(self) -> None:
         self._retiring = False

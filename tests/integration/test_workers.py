@@ -1,0 +1,383 @@
+"""Function steps: what a function may do to its worker, and that it costs nobody but its own attempt anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from executing import Bench, eventually, lives, pid_in
+
+from hybrid_engine.execution import processes
+from hybrid_engine.files.layout import Layout
+
+HEAD = "import asyncio, os, signal, subprocess, sys, threading, time\nfrom hybrid_engine import context, function\n"
+
+
+@pytest.fixture
+def bench(home: Layout) -> Iterator[Bench]:
+    processes.become_subreaper()
+    processes.keep_descriptors()
+    bench = Bench(home)
+    yield bench
+    bench.close()
+
+
+def write(bench: Bench, code: str, module: str = "tools") -> Path:
+    path = Path(bench.home.functions, f"{module}.py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(HEAD + textwrap.dedent(code))
+    return path
+
+
+def write_body(bench: Bench, body: str) -> None:
+    """A function `tools.work` with this body."""
+    write(bench, "@function\ndef work(**given):\n" + textwrap.indent(textwrap.dedent(body), "    "))
+
+
+# --- what comes back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [
+        ("pass", None),
+        ("return 42", 42),
+        ("return {'rows': [1, 2.5, None, True, 'Ünï'], 'deep': {'a': {}}}", {"rows": [1, 2.5, None, True, "Ünï"], "deep": {"a": {}}}),
+        ("return (1, 2)", [1, 2]),
+        ("return given", {"x": 1, "y": "a'b\"c\n$(id)"}),
+        ("return 'x' * 900_000", "x" * 900_000),
+        ("return 2**53 + 1", 2**53 + 1),
+    ],
+)  # fmt: skip
+def test_what_a_function_returns_is_the_output(bench: Bench, body: str, output: object) -> None:
+    write_body(bench, body)
+    outcome = bench.call("tools.work", **({"x": 1, "y": "a'b\"c\n$(id)"} if body == "return given" else {}))
+    assert (outcome.kind, outcome.output) == ("completed", output)
+
+
+def test_an_async_function_is_awaited(bench: Bench) -> None:
+    write(bench, "@function\nasync def work(n):\n    await asyncio.sleep(0)\n    return n + 1\n")
+    assert bench.call("tools.work", n=1).output == 2
+    assert bench.call("tools.work", n=2).output == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return object()", "return {1, 2}", "return float('nan')", "return float('inf')", "return {'a': b'x'}",
+        "return {(1, 2): 3}", "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
+        "x = []\nx.append(x)\nreturn x", "return 10 ** 5000", "x = 1\nfor _ in range(5000): x = [x]\nreturn x",
+    ],
+)  # fmt: skip
+def test_a_result_that_is_not_json_fails_the_step(bench: Bench, body: str) -> None:
+    write_body(bench, body)
+    outcome = bench.call("tools.work")
+    assert outcome.kind == "failed"
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "bad_output"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("raise ValueError('the disk is gone')", "exception", "ValueError: the disk is gone"),
+        ("raise KeyboardInterrupt", "exception", "KeyboardInterrupt"),
+        ("raise BaseException('x')", "exception", "BaseException: x"),
+        ("raise ValueError('\\ud800')", "exception", "ValueError"),
+        ("1 / 0", "exception", "ZeroDivisionError"),
+        ("def f(): f()\nf()", "exception", "RecursionError"),
+        ("sys.exit('enough')", "exit", "exit(enough)"),
+        ("sys.exit(0)", "exit", "exit(0)"),
+        ("raise SystemExit", "exit", "exit(None)"),
+        ("os._exit(3)", "exit", "status 3"),
+        ("os._exit(0)", "exit", "status 0"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "killed", "SIGSEGV"),
+        ("work(1)", "exception", "TypeError"),
+        ("class E(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise E", "", ""),
+        ("sys.stdout.close if hasattr(sys.stdout, 'close') else None\nos.close(1)\nos.close(2)\nprint('x')\n1/0", "", ""),
+    ],
+)  # fmt: skip
+def test_a_function_that_fails_says_how_and_the_next_call_is_not_touched(
+    bench: Bench, body: str, kind: str, message: str
+) -> None:
+    write_body(bench, body)
+    write(bench, "@function\ndef fine():\n    return 'fine'\n", "other")
+    outcome = bench.call("tools.work")
+    assert outcome.kind == "failed"
+    assert outcome.error is not None
+    assert kind in str(outcome.error["kind"])
+    assert message in str(outcome.error["message"])
+    assert bench.call("other.fine").output == "fine"
+
+
+def test_an_exception_leaves_its_traceback_in_the_log_and_its_place_in_the_error(bench: Bench) -> None:
+    path = write(bench, "@function\ndef work():\n    raise ValueError('no')\n")
+    attempt = bench.start(function="tools.work")
+    outcome = bench.wait(attempt)
+    assert outcome.error is not None
+    assert outcome.error["where"] == "tools.py:5"
+    assert f'File "{path}", line 5' in bench.log(attempt, "stderr")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "kind", "message"),
+    [
+        ("tools.missing", {}, "not_found", "tools.work"),
+        ("nowhere.work", {}, "not_found", "functions/nowhere.py"),
+        ("tools.helper", {}, "not_found", "tools.work"),
+        ("tools.work", {}, "bad_arguments", "n"),
+        ("tools.work", {"n": 1, "m": 2}, "bad_arguments", "m"),
+    ],
+)
+def test_a_call_that_fits_no_function_says_so(
+    bench: Bench, name: str, arguments: dict[str, Any], kind: str, message: str
+) -> None:
+    write(bench, "def helper(): pass\n@function\ndef work(n): return n\n")
+    outcome = bench.call(name, **arguments)
+    assert outcome.error is not None
+    assert outcome.error["kind"] == kind
+    assert message in str(outcome.error["message"])
+
+
+@pytest.mark.parametrize(
+    "code", ["def work(:\n", "import no_such_module\n", "raise RuntimeError('at import')\n", "sys.exit(1)\n"]
+)
+def test_a_module_that_cannot_be_imported_fails_the_step_until_it_is_mended(bench: Bench, code: str) -> None:
+    path = write(bench, code)
+    assert bench.call("tools.work").kind == "failed"
+    path.write_text(HEAD + "@function\ndef work():\n    return 'mended'\n")
+    assert bench.call("tools.work").output == "mended"
+
+
+# --- logs -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_prints_are_in_the_log_in_order(bench: Bench) -> None:
+    write_body(
+        bench,
+        """
+        print("one")
+        print("two", file=sys.stderr)
+        sys.stdout.write("three\\n")
+        subprocess.run(["sh", "-c", "echo four; echo five >&2"], check=True)
+        os.system("echo six")
+        os.write(1, b"seven\\n")
+        sys.stdout.buffer.write(b"eight\\n")
+        print("nine", flush=True)
+        """,
+    )
+    attempt = bench.start(function="tools.work")
+    assert bench.wait(attempt).kind == "completed"
+    assert bench.log(attempt).split() == ["one", "three", "four", "six", "seven", "eight", "nine"]
+    assert bench.log(attempt, "stderr").split() == ["two", "five"]
+
+
+def test_what_only_a_subprocess_prints_is_in_the_log_too(bench: Bench) -> None:
+    write_body(bench, "subprocess.run(['sh', '-c', 'echo out; echo err >&2'])")
+    first, second = bench.start(function="tools.work"), None
+    bench.wait(first)
+    second = bench.start(function="tools.work")
+    bench.wait(second)
+    for attempt in (first, second):
+        assert (bench.log(attempt), bench.log(attempt, "stderr")) == ("out\n", "err\n")
+
+
+def test_a_function_that_says_nothing_leaves_no_files(bench: Bench) -> None:
+    write_body(bench, "return 1")
+    attempt = bench.start(function="tools.work")
+    bench.wait(attempt)
+    assert not bench.folder(attempt).exists()
+
+
+def test_a_function_may_print_a_hundred_megabytes(bench: Bench) -> None:
+    write_body(bench, "for _ in range(100): print('x' * 999_999)")
+    attempt = bench.start(function="tools.work")
+    assert bench.wait(attempt).kind == "completed"
+    assert (bench.folder(attempt) / "stdout.log").stat().st_size == 100_000_000
+
+
+def test_what_a_dying_function_said_last_is_in_its_log(bench: Bench) -> None:
+    write_body(bench, "print('last words')\nos.kill(os.getpid(), signal.SIGKILL)")
+    attempt = bench.start(function="tools.work")
+    bench.wait(attempt)
+    assert bench.log(attempt) == "last words\n"
+
+
+# --- what one call leaves for the next ------------------------------------------------------------------------------
+
+
+def test_each_call_finds_the_worker_as_if_it_were_the_first(bench: Bench, tmp_path: Path) -> None:
+    write(
+        bench,
+        f"""
+        @function
+        def spoil():
+            os.environ["SPOILED"] = "yes"
+            os.chdir({str(tmp_path)!r})
+            os.umask(0o777)
+            sys.stdout = sys.stderr = open(os.devnull, "w")
+            return os.getpid()
+
+        @function
+        def look():
+            print("seen")
+            return [os.getcwd(), os.umask(0o022), os.environ.get("SPOILED"), context().step, os.environ["HYBRID_STEP"]]
+        """,
+    )
+    bench.call("tools.spoil")
+    attempt = bench.start(function="tools.look")
+    cwd, umask, spoiled, step, variable = bench.wait(attempt).output
+    assert (cwd, umask, spoiled) == (os.getcwd(), 0o022, None)
+    assert step == variable == attempt.step
+    assert bench.log(attempt) == "seen\n"
+
+
+def test_an_environment_is_that_of_the_step_alone(bench: Bench) -> None:
+    write_body(bench, "return {name: os.environ.get(name) for name in ('A', 'B', 'PATH')}")
+    path = os.environ["PATH"]
+    first = bench.wait(bench.start(function="tools.work", env={"A": "1", "PATH": "/nowhere"}))
+    second = bench.wait(bench.start(function="tools.work", env={"B": "2"}))
+    assert first.output == {"A": "1", "B": None, "PATH": "/nowhere"}
+    assert second.output == {"A": None, "B": "2", "PATH": path}
+
+
+def test_a_changed_file_is_called_as_it_is_now(bench: Bench) -> None:
+    path = write(bench, "@function\ndef work(): return 1\n")
+    assert bench.call("tools.work").output == 1
+    path.write_text(HEAD + "@function\ndef work(): return 2 * 1\n")
+    assert bench.call("tools.work").output == 2
+
+
+def test_a_changed_helper_is_seen_too(bench: Bench) -> None:
+    helper = write(bench, "ANSWER = 1\n", "helper")
+    write(bench, "import helper\n@function\ndef work(): return helper.ANSWER\n")
+    assert bench.call("tools.work").output == 1
+    helper.write_text("ANSWER = 22\n")
+    assert bench.call("tools.work").output == 22
+
+
+def test_a_helper_that_kept_a_module_from_being_imported_is_read_again_when_mended(bench: Bench) -> None:
+    helper = write(bench, "ANSWER = None\n", "helper")
+    write(bench, "import helper\nassert helper.ANSWER\n@function\ndef work(): return helper.ANSWER\n")
+    assert bench.call("tools.work").kind == "failed"
+    helper.write_text("ANSWER = 22\n")
+    assert bench.call("tools.work").output == 22
+
+
+def test_calls_share_warm_workers(bench: Bench) -> None:
+    write_body(bench, "return os.getpid()")
+    assert len({bench.call("tools.work").output for _ in range(5)}) == 1
+
+
+# --- ends -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "time.sleep(600)",
+        "while True: pass",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)",
+        "while True:\n    try: time.sleep(600)\n    except BaseException: pass",
+        "os.fork()\ntime.sleep(600)",
+    ],
+)
+def test_a_function_that_hangs_can_be_ended_with_all_it_started(
+    bench: Bench, tmp_path: Path, how: str, body: str
+) -> None:
+    started = f"""
+        children = [subprocess.Popen(["sleep", "600"]), subprocess.Popen(["sleep", "600"], start_new_session=True)]
+        open({str(tmp_path / "pids")!r}, "w").write(" ".join(str(p) for p in [os.getpid()] + [c.pid for c in children]))
+    """
+    write_body(bench, textwrap.dedent(started) + textwrap.dedent(body))
+    attempt = bench.start(function="tools.work", timeout=1.5 if how == "timeout" else None)
+    text = eventually(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "pids")
+    pids = [int(word) for word in text.split()]
+    if how == "cancelled":
+        bench.executor.cancel(attempt.key)
+    assert bench.wait(attempt).kind == how
+    assert not [pid for pid in pids if lives(pid)]
+
+
+def test_a_function_that_kills_its_worker_takes_its_processes_along(bench: Bench, tmp_path: Path) -> None:
+    write_body(
+        bench,
+        f"""
+        child = subprocess.Popen(["sleep", "600"], start_new_session=given["escape"])
+        open({str(tmp_path)!r} + "/pid" + str(given["escape"]), "w").write(str(child.pid))
+        os._exit(1)
+        """,
+    )
+    for escape in (False, True):
+        assert bench.call("tools.work", escape=escape).kind == "failed"
+        assert not lives(pid_in(tmp_path / f"pid{escape}"))
+
+
+def test_what_a_function_left_running_ends_with_its_worker(bench: Bench, tmp_path: Path) -> None:
+    path = write(
+        bench,
+        f"""
+        @function
+        def work():
+            open({str(tmp_path / "pid")!r}, "w").write(str(subprocess.Popen(["sleep", "600"]).pid))
+            return os.getpid()
+        """,
+    )
+    first = bench.call("tools.work").output
+    child = pid_in(tmp_path / "pid")
+    path.write_text(HEAD + "@function\ndef work(): return os.getpid()\n")
+    assert bench.call("tools.work").output != first
+    bench.turn(lambda: not lives(child), "the child of the worker that went")
+
+
+def test_a_copy_that_a_function_forks_does_not_answer(bench: Bench) -> None:
+    write_body(bench, "pid = os.fork()\nif pid == 0: return 'copy'\nos.waitpid(pid, 0)\nreturn 'original'")
+    assert bench.call("tools.work").output == "original"
+    assert bench.call("tools.work").output == "original"
+
+
+def test_a_worker_that_is_killed_by_a_stranger_costs_one_attempt(bench: Bench, tmp_path: Path) -> None:
+    write_body(
+        bench, f"open({str(tmp_path)!r} + f'/{{given[\"name\"]}}', 'w').write(str(os.getpid()))\ntime.sleep(given['s'])"
+    )
+    victim = bench.start(function="tools.work", arguments={"name": "a", "s": 600})
+    other = bench.start(function="tools.work", arguments={"name": "b", "s": 0.5})
+    os.kill(pid_in(tmp_path / "a"), signal.SIGKILL)
+    assert "SIGKILL" in str(bench.wait(victim).error)
+    assert bench.wait(other).kind == "completed"
+
+
+def test_an_idle_worker_that_is_killed_is_replaced(bench: Bench) -> None:
+    write_body(bench, "return os.getpid()")
+    pid = bench.call("tools.work").output
+    os.kill(pid, signal.SIGKILL)
+    bench.turn(lambda: pid not in bench.executor._pool.workers, "the worker's end is seen")
+    assert bench.call("tools.work").output != pid
+
+
+def test_a_call_of_a_megabyte_arrives(bench: Bench) -> None:
+    write_body(bench, "return len(given['text'])")
+    assert bench.call("tools.work", text="x" * 1_000_000).output == 1_000_000
+
+
+def test_progress_and_artifacts_of_a_function(bench: Bench) -> None:
+    write_body(
+        bench,
+        """
+        context().progress(50, "half\\nway")
+        open(os.path.join(context().artifacts, "a.txt"), "w").write("x")
+        time.sleep(0.8)
+        return context().attempt
+        """,
+    )
+    assert bench.call("tools.work").output == 1
+    assert bench.progress == [(50.0, "half way")]
+    assert Path(bench.home.artifacts("w1"), "a.txt").read_text() == "x"
