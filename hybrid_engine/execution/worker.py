@@ -71,7 +71,7 @@ class Logs:
 
     def enter(self, folder: str) -> None:
         self._folder = folder
-        sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
+        sys.stdout, sys.stderr = self._streams
 
     def open(self, which: int) -> None:
         """The attempt's log takes the place of the scratch file, for Python, for C and for subprocesses."""

@@ -47,7 +47,7 @@ def write_body(bench: Bench, body: str) -> None:
     [
         ("pass", None),
         ("return 42", 42),
-        ("return {'rows': [1, 2.5, None, True, 'Ünï'], 'deep': {'a': {}}}", {"rows": [1, 2.5, None, True, "Ünï"], "deep": {"a": {}}}),
+        ("return {'rows': [1, 2.5, None, True], 'a': {'Ünï': {}}}", {"rows": [1, 2.5, None, True], "a": {"Ünï": {}}}),
         ("return (1, 2)", [1, 2]),
         ("return given", {"x": 1, "y": "a'b\"c\n$(id)"}),
         ("return 'x' * 900_000", "x" * 900_000),
@@ -101,7 +101,7 @@ def test_a_result_that_is_not_json_fails_the_step(bench: Bench, body: str) -> No
         ("os.kill(os.getpid(), signal.SIGSEGV)", "killed", "SIGSEGV"),
         ("work(1)", "exception", "TypeError"),
         ("class E(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise E", "", ""),
-        ("sys.stdout.close if hasattr(sys.stdout, 'close') else None\nos.close(1)\nos.close(2)\nprint('x')\n1/0", "", ""),
+        ("os.close(1)\nos.close(2)\nprint('x')\n1/0", "", ""),
     ],
 )  # fmt: skip
 def test_a_function_that_fails_says_how_and_the_next_call_is_not_touched(
