@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from hybrid_engine.files import atomic
+
 if TYPE_CHECKING:
     from loguru import Record
 
@@ -48,8 +50,8 @@ class JsonLines:
             return
         for number in range(self._keep - 1, 0, -1):
             if os.path.exists(f"{self._path}.{number}"):
-                os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
-        os.replace(self._path, f"{self._path}.1")
+                atomic.rename(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+        atomic.rename(self._path, f"{self._path}.1")
 
     def _close(self) -> None:
         if self._fd >= 0:
