@@ -116,16 +116,26 @@ class Intake:
     # --- signals
 
     def _answer(self, workflow: str) -> None:
-        """A bell was rung: hand on what lies in the workflow's `signals/`."""
-        self.read_signals(workflow)
+        """A bell was rung: hand on what lies in the workflow's `signals/`.
+
+        The bell stays until the signals are gone, which is when they are committed: should we be killed before that,
+        it is what makes the next engine look.
+        """
+        if self._inbox.has_signals(workflow):
+            is_told = self.read_signals(workflow)
+            if not is_told or workflow in self._driver.runs:
+                return
         self._inbox.answer_bell(workflow)
 
-    def read_signals(self, workflow: str) -> None:
+    def read_signals(self, workflow: str) -> bool:
+        """False when the disk did not let the driver take them, and they must be read again."""
+        is_told = True
         for name, verb, content in self._inbox.signals(workflow):
             if verb not in VERBS:
                 logger.bind(workflow=workflow).warning("signal {!r} is unknown; there are {}", name, ", ".join(VERBS))
             by, reason = content.get("by"), content.get("reason")
-            self._driver.signal(workflow, Signal(verb, name, _text(by), _text(reason)))
+            is_told &= self._driver.signal(workflow, Signal(verb, name, _text(by), _text(reason)))
+        return is_told
 
     def read_signals_of(self, workflows: Iterable[str]) -> None:
         """At the start: a bell is only a hint, and may be gone while the signal is not."""
@@ -137,7 +147,7 @@ class Intake:
         """Signals that were dropped by hand, without a bell."""
         for workflow in self._driver.runs:
             if self._inbox.has_signals(workflow):
-                self._reactor.post(lambda workflow=workflow: self.read_signals(workflow))  # type: ignore[misc]
+                self._reactor.post(partial(self._answer, workflow))
 
     # --- reading
 
@@ -235,14 +245,14 @@ class Intake:
                 return False
             reading.bad.append(parsed)
         elif parsed.job is not None:
-            if parsed.line is not None and not parsed.has_id and self._must_settle(reading.found):
+            if not parsed.has_id and _may_grow(reading.found, parsed) and self._must_settle(reading.found):
                 reading.close()
                 return False
             self._take(reading, parsed, batch)
         return True
 
     def _must_settle(self, found: Found) -> bool:
-        """A stranger's file of many lines may be written by many appends, with nobody at it in between."""
+        """A stranger's file may be written by many appends, with nobody at it in between."""
         if found.name in self._watched:
             return False
         self._watched[found.name] = ((found.size, found.mtime_ns, found.inode), self._reactor.monotonic())
@@ -433,6 +443,14 @@ class Reading:
         close = getattr(self.jobs, "close", None)
         if close is not None:
             close()
+
+
+def _may_grow(found: Found, parsed: Parsed) -> bool:
+    """Could this be a job only so far? The first half of a file of lines, or of a YAML file, is one of its kind, too.
+
+    A file that was moved into its place, and not written there, is whole.
+    """
+    return parsed.line is not None or (found.in_place and found.name.lower().endswith((".yaml", ".yml")))
 
 
 def _replay(loaded: list[Parsed], error: BaseException | None) -> Iterator[Parsed]:

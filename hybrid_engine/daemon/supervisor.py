@@ -111,6 +111,7 @@ class Supervisor:
             return
         self._reactor.call_later(self._rescan, self._keep_watching)
         self._look_around()
+        self._recovery.again()
         if self._watcher is None or not self._watcher.is_alive:
             self._start_watcher()
         self._intake.look()

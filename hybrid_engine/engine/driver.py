@@ -23,7 +23,7 @@ from hybrid_engine.engine.run import Begin, Entry, Granted, Mail, Progress, Run,
 from hybrid_engine.engine.slots import START, Candidate, Pools, Slots
 from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.errors import HybridError
-from hybrid_engine.model.attempt import Outcome
+from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import WakeStep
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import moment, stamp
@@ -111,26 +111,26 @@ class Driver:
             self.loader.remember(job)
         self._offer_start(entry)
 
-    def signal(self, workflow: str, signal: Signal) -> None:
-        """Somebody asks something of a workflow, finished or not."""
+    def signal(self, workflow: str, signal: Signal) -> bool:
+        """Somebody asks something of a workflow, finished or not. False when the disk fails: then ask again."""
         run = self.runs.get(workflow)
         if run is None and workflow not in self.closer.closing:
             try:
                 run = self._open_for_signal(workflow, signal)
             except HybridError as error:
                 self._watcher.stuck(workflow, error)
-                return
+                return True
             except FileNotFoundError:
-                return  # it is being pruned: when that fails, its folder and the signal in it come back
+                return True  # it is being pruned: when that fails, its folder and the signal in it come back
             except OSError as error:
                 self._watcher.disk(error)
-                self._reactor.call_later(FINISH_AGAIN, lambda: self.signal(workflow, signal))
-                return
+                return False
             if run is None:
                 self._store.drop_signal(workflow, signal.name)
-                return
-        if run is not None:
+                return True
+        if run is not None and not any(isinstance(mail, Signal) and mail.name == signal.name for mail in run.mailbox):
             self._deliver(run, signal)
+        return True
 
     def resume_run(self, run: Run, *, torn_retry: bool = False) -> None:
         """After a restart: a run that was found under way; `torn_retry` when its last write was to reopen it."""
@@ -418,6 +418,12 @@ class Driver:
         self.backlog.show(entry, "queued", f"a person: {error}")
         self._watcher.stuck(entry.id, error)
 
+    def put_off(self, entry: Entry, error: OSError) -> None:
+        """The disk does not let this job be taken up; whoever found it tries again."""
+        self.backlog.add(entry)
+        self.backlog.show(entry, "queued", f"the disk: {error.strerror}")
+        self._watcher.disk(error)
+
     # --- opening
 
     def _open(self, entry: Entry, at: str) -> Run:
@@ -444,9 +450,18 @@ class Driver:
         pool = run.plan.steps[name].concurrency
         if pool is not None:
             self.pools.force(pool.pool, f"{run.id}/{name}")
-        if not self._executor.attach(attempt):
-            error = {"kind": "lost", "message": "the attempt ended with the engine or the machine; nobody saw how"}
-            self._deliver(run, Outcome(run.id, name, attempt.number, "lost", error=error))
+        self._attach(run, attempt)
+
+    def _attach(self, run: Run, attempt: Attempt) -> None:
+        try:
+            is_known = self._executor.attach(attempt)
+        except OSError as error:  # short of descriptors, or the disk does not read: that says nothing about the attempt
+            self._watcher.short_of(error, attempt)
+            self._reactor.call_later(FINISH_AGAIN, lambda: self._attach(run, attempt))
+            return
+        if not is_known:
+            why = {"kind": "lost", "message": "the attempt ended with the engine or the machine; nobody saw how"}
+            self._deliver(run, Outcome(run.id, attempt.step, attempt.number, "lost", error=why))
 
     # --- small
 

@@ -12,7 +12,7 @@ from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.run import Entry, Run
 from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError, NewerJournalError
 from hybrid_engine.model.events import StepReopened, WorkflowReopened
-from hybrid_engine.model.ids import queue_name
+from hybrid_engine.model.ids import ANONYMOUS, parse_queue_name, queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.ports.storage import History, Store, Unfinished
 from hybrid_engine.rules.transitions import fold
@@ -35,6 +35,7 @@ class Recovery:
         self._store = store
         self._driver = driver
         self._said = said
+        self._later: list[Unfinished] = []
 
     def run(self) -> Report:
         """Take up everything in the queue."""
@@ -42,17 +43,35 @@ class Recovery:
         for found in self._store.unfinished():
             if found.workflow in self._driver.backlog:
                 self._store.forget(found)
-                continue
-            try:
-                self._take_up(found, report)
-            except NewerJournalError as error:
-                # Sound, and right for the version that wrote it: left as it is for that one.
-                self._driver.hold(_entry_of_hint(found) or Entry.of(self._store.restore(found)), error)
-            except (HybridError, RecursionError, UnicodeError) as error:
-                self._put_aside(found, str(error))
-                report.put_aside.append(found.workflow)
+            else:
+                self._try(found, report)
         self._driver.take_places()
         return report
+
+    def again(self) -> None:
+        """Take up what the disk did not let us take up before."""
+        later, self._later = self._later, []
+        for found in later:
+            self._try(found, Report())
+        if later:
+            self._driver.take_places()
+
+    def _try(self, found: Unfinished, report: Report) -> None:
+        try:
+            self._take_up_or_put_aside(found, report)
+        except OSError as error:
+            self._later.append(found)
+            self._driver.put_off(self._entry(found), error)
+
+    def _take_up_or_put_aside(self, found: Unfinished, report: Report) -> None:
+        try:
+            self._take_up(found, report)
+        except NewerJournalError as error:
+            # Sound, and right for the version that wrote it: left as it is for that one.
+            self._driver.hold(self._entry(found), error)
+        except (HybridError, RecursionError, UnicodeError) as error:
+            self._put_aside(found, str(error))
+            report.put_aside.append(found.workflow)
 
     def _take_up(self, found: Unfinished, report: Report) -> None:
         history = self._store.history(found.workflow) if found.has_journal else None
@@ -88,6 +107,14 @@ class Recovery:
         if run.state.status in ("failed", "cancelled"):
             self._store.requeue(run.job)
         return run
+
+    def _entry(self, found: Unfinished) -> Entry:
+        """The entry of a job that is not taken up, from whatever can be read of it."""
+        try:
+            return _entry_of_hint(found) or Entry.of(self._store.restore(found))
+        except (HybridError, OSError):
+            priority = (parse_queue_name(found.name) or (0,))[0]
+            return Entry(found.name, found.workflow, "", priority, "", "", ANONYMOUS, None)
 
     def _put_aside(self, found: Unfinished, reason: str) -> None:
         self._store.quarantine(found.workflow, reason, found.name)

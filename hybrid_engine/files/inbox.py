@@ -55,7 +55,8 @@ class FileInbox:
             status = entry.stat(follow_symlinks=False)
         except OSError:
             return  # it vanished
-        found.append(Found(entry.name, status.st_size, status.st_mtime_ns, status.st_ino))
+        in_place = status.st_mtime_ns == status.st_ctime_ns
+        found.append(Found(entry.name, status.st_size, status.st_mtime_ns, status.st_ino, in_place))
 
     def has_writer(self, name: str) -> bool | None:
         """Is somebody still writing it? None when that cannot be known."""

@@ -88,6 +88,10 @@ def read_job(path: str) -> Job:
         return Job.from_record(record)
     except (ValueError, TypeError) as error:
         raise JobError(f"not a job file of this program: {error}", file=path, code="damaged") from None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in atomic.PASSING:
+            raise
+        raise JobError(f"cannot be read: {error.strerror}", file=path, code="damaged") from None
 
 
 def is_known(layout: Layout, workflow: str) -> bool:

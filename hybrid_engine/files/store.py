@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hybrid_engine.errors import JobError, JournalError, TemplateError
-from hybrid_engine.files import atomic, quarantine, queue, queueview
+from hybrid_engine.files import atomic, dropbox, quarantine, queue, queueview
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.templates import TemplateStore
@@ -51,12 +51,20 @@ class FileStore:
             raise
 
     def new_journal(self, workflow: str) -> journals.Journal:
-        return journals.Journal(self.layout.journal(workflow))
+        path = self.layout.journal(workflow)
+        if os.path.lexists(path) and os.stat(path).st_size:
+            raise JournalError(f"{path} is there already")
+        return journals.Journal(path)
 
     def history(self, workflow: str) -> History | None:
         path = self.layout.journal(workflow)
         atomic.unlink_quietly(path + ".tmp")  # of a rewriting that a crash cut short
-        reading = journals.read(path)
+        try:
+            reading = journals.read(path)
+        except OSError as error:
+            if error.errno in atomic.PASSING:
+                raise
+            raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage}")
         if reading.torn:
@@ -88,7 +96,10 @@ class FileStore:
     def drop_signal(self, workflow: str, name: str) -> None:
         folder = self.layout.signals(workflow)
         atomic.unlink_quietly(os.path.join(folder, os.path.basename(name)))
-        _remove_if_empty(folder)
+        if _remove_if_empty(folder):
+            atomic.unlink_quietly(self.layout.bell(workflow))
+            if os.path.lexists(folder):  # somebody dropped one in between, and it may have been his bell
+                dropbox.ring(self.layout, workflow)
 
     def quarantine(self, workflow: str, reason: str, name: str) -> None:
         quarantine.put_aside(self.layout, workflow, reason, name)
@@ -140,8 +151,9 @@ def _decoded(line: bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _remove_if_empty(folder: str) -> None:
+def _remove_if_empty(folder: str) -> bool:
     try:
         os.rmdir(folder)
+        return True
     except OSError:
-        pass
+        return False

@@ -13,12 +13,13 @@ from hybrid_engine.model.stamps import Stamp
 
 @dataclass(slots=True, frozen=True)
 class Found:
-    """A file in the inbox, as it was when it was looked at."""
+    """A file in the inbox, as it was when it was looked at. `in_place`: perhaps written there, and not moved there."""
 
     name: str
     size: int
     mtime_ns: int
     inode: int
+    in_place: bool = False
 
 
 @dataclass(slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from builders import a_job, a_template, at, created
-from contracts.memory import Disk, MemoryEngine, World, Written
+from contracts.memory import Disk, MemoryEngine, MemoryExecutor, World, Written
 from lives import Life, life_of, rendered
 
 from hybrid_engine.engine.run import Signal
@@ -20,6 +22,7 @@ from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.store import FileStore
 from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model import events as e
+from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.rules.transitions import fold
 
 STORIES = range(6)
@@ -320,3 +323,89 @@ def test_a_lying_view_of_the_queue_does_not_change_what_is_done(found: Found) ->
             del found.world.processes[process]
         os.unlink(found.home.journal("w1"))
         assert engine.driver.backlog.get("w1") is not None
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe", "link to itself"])
+@pytest.mark.parametrize("name", ["journal.jsonl", "job.json"])
+def test_what_stands_in_the_place_of_a_file_is_put_aside_and_the_others_go_on(
+    found: Found, name: str, kind: str
+) -> None:
+    found.accept("w2")
+    path = Path(found.home.workflow("w1"), name)
+    path.unlink(missing_ok=True)
+    if name == "job.json":
+        found.write(*RUNNING)
+        os.unlink(os.path.join(found.home.queue, found.queued()[0]))
+        os.symlink("/dev/null", os.path.join(found.home.queue, queue.name_of(a_job("w1", found.template))))
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if kind == "link to itself" else "/etc/passwd")
+    assert found.finish("w2") == "completed"
+    assert not found.queued()
+    assert os.path.lexists(os.path.join(found.home.quarantine, "w1", name))
+
+
+def test_a_journal_of_a_newer_version_is_left_as_it_is_whatever_is_asked_of_it(found: Found) -> None:
+    path = Path(found.home.journal("w1"))
+    line = b'{"n":1,"at":"%b","type":"workflow_teleported"' % at(0).encode()
+    path.write_bytes(line + b',"crc":"%08x"}\n' % crc32(line + b"}", codec.SEED))
+    before = path.read_bytes()
+    found.disk.signals["w1"]["cancel.1"] = Signal("cancel", "cancel.1")
+    engine = found.start()
+    engine.signal("w1", "pause", "pause.1")
+    engine.settle()
+    assert path.read_bytes() == before
+    entry = engine.driver.backlog.get("w1")
+    assert entry is not None
+    assert (entry.waits_for or "").startswith("a person")
+    assert found.queued()
+    assert not found.world.processes
+
+
+@pytest.mark.parametrize("operation", ["history", "restore", "quarantine"])
+def test_what_the_disk_does_not_let_us_take_up_is_taken_up_later(found: Found, operation: str) -> None:
+    found.write(*RUNNING, *([e.WorkflowStarted()] if operation == "quarantine" else []))
+    found.accept("w2")
+    store = FileStore(found.home, found.templates)
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO))] * 3
+
+    def failing(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return getattr(FileStore, operation)(store, *arguments)
+
+    setattr(store, operation, failing)
+    engine = MemoryEngine(found.disk, found.world, slots=4, store=store)
+    entry = engine.driver.backlog.get("w1")
+    assert entry is not None
+    assert (entry.waits_for or "").startswith("the disk")
+    for _ in range(4):
+        engine.recovery.again()
+        engine.works_again()
+        engine.settle()
+    assert "w2/a/1" in found.world.processes
+    assert ("w1/a/2" in found.world.processes) == (operation != "quarantine")
+    assert ("w1" in engine.put_aside) == (operation == "quarantine")
+
+
+def test_an_attempt_that_cannot_be_looked_at_now_is_looked_at_later(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found.write(*RUNNING)
+    failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))] * 3
+    attach = MemoryExecutor.attach
+
+    def failing(self: MemoryExecutor, attempt: Attempt) -> bool:
+        if failures:
+            raise failures.pop()
+        return attach(self, attempt)
+
+    monkeypatch.setattr(MemoryExecutor, "attach", failing)
+    engine = found.start()
+    engine.reactor.advance(10)
+    engine.settle()
+    assert list(found.world.processes) == ["w1/a/2"]
+    assert engine.driver.slots.used == 1
