@@ -85,6 +85,25 @@ def signal_group(group: int, number: int) -> bool:
         return True
 
 
+def group_lives(group: int) -> bool:
+    """Does a process of this group live? One that is dead and was not collected by its parent does not count.
+
+    The parent of what we took over is not us, and in a container it may be one that never collects anything.
+    """
+    if not signal_group(group, 0):
+        return False
+    return any(_is_in_group(name, group) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _is_in_group(pid: str, group: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+        return words[0] not in b"ZX" and int(words[2]) == group
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def holders_of(path: str) -> list[int]:
     """The processes that have this file open. Walks /proc: for the rare case only."""
     try:
@@ -197,7 +216,7 @@ class Ending:
 
     def _is_over(self) -> bool:
         others = self._others()  # first, because it reaps: a zombie would still count as its group
-        if self._group is not None and signal_group(self._group, 0):
+        if self._group is not None and group_lives(self._group):
             return False
         return not others and not (self._lease is not None and lease_is_held(self._lease))
 

@@ -201,7 +201,7 @@ class ShellAttempt:
 
     def _clean_up(self) -> None:
         self._ending = False
-        group_lives = self.pid is not None and processes.signal_group(self.pid, 0)
+        group_lives = self.pid is not None and processes.group_lives(self.pid)
         if group_lives or processes.lease_is_held(self._lease) or self._strays(self.attempt.key):
             self._finish_off()
         else:
