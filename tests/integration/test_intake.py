@@ -30,6 +30,9 @@ steps:
   one: {run: "true"}
 """
 
+BOMB = b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) for n in range(96, 110))
+"""Each line is nine times the one before."""
+
 
 class Failing(FileAcceptor):
     """An acceptor whose disk fails as often as told."""
@@ -395,7 +398,7 @@ def test_bad_lines_are_kept_until_they_can_be_put_aside(porch: Porch) -> None:
         ("a.yaml", b"template: report\ntemplate: report\n", None),
         ("a.json", b'{"template": "report", "params": {"n": NaN}}', None),
         ("a.json", b'{"template": "report", "params": {"text": "\\ud800"}}', None),
-        ("a.yaml", b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) for n in range(96, 110)), None),
+        ("a.yaml", BOMB, None),
         ("a.yaml", b"a: &a [*a]\n", None),
         ("a.json", b"[]", "wrong_type"),
         ("a.json", b'"report"', "wrong_type"),
