@@ -22,9 +22,9 @@ from benchmarks import commandline, killing, latency, resting, scale, throughput
 from benchmarks.common import Row, Stage
 
 BENCHMARKS: dict[str, tuple[Callable[[Stage], list[Row]], float]] = {
-    "one-step": (throughput.one_step, 90),
-    "ten-steps": (throughput.ten_steps, 220),
-    "shell": (throughput.shell, 150),
+    "one-step": (throughput.one_step, 150),
+    "ten-steps": (throughput.ten_steps, 300),
+    "shell": (throughput.shell, 240),
     "drop": (latency.drop, 150),
     "enqueue": (commandline.enqueue, 60),
     "scale": (scale.scale, 300),
