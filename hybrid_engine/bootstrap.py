@@ -92,6 +92,7 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
     """
     layout = settings.layout
     warnings = open_home(layout)
+    steps_umask = os.umask(0o077)  # modes are given at every open; this guards against one that would take them away
     about = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -111,7 +112,7 @@ def run_daemon(settings: Settings, *, until_idle: bool = False, ready: Callable[
         aside = queueview.put_foreign_aside(layout)
         if aside is not None:
             logger.warning("{} was not a view of the queue and is now {}", layout.queue_state, aside)
-        _serve(settings, layout, lock, about, until_idle, ready)
+        _serve(settings, layout, lock, about, until_idle, ready, steps_umask)
         logger.info("engine ends")
     except OSError as error:
         raise HomeError(f"the daemon cannot go on: {error}") from error
@@ -127,8 +128,9 @@ def _serve(
     about: dict[str, Any],
     until_idle: bool,
     ready: Callable[[], None] | None,
+    umask: int,
 ) -> None:
-    umask = prepare_process()
+    prepare_process()
     reactor = EpollReactor(_report)
     syncer = SyncPool(reactor, settings.sync_threads, "commit")
     background = SyncPool(reactor, BACKGROUND_THREADS, "background")
@@ -204,8 +206,8 @@ def _serve(
         reactor.close()
 
 
-def prepare_process() -> int:
-    """What the engine's process is, whoever started it. Returns the umask it was started with, which is its steps'."""
+def prepare_process() -> None:
+    """What the engine's process is, whoever started it."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # sent when somebody opens a file whose lease we are asking for
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -216,7 +218,6 @@ def prepare_process() -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    return os.umask(0o077)  # modes are given at every open; this guards against a umask that would take them away
 
 
 def _warm_up(templates: TemplateStore) -> None:

@@ -70,6 +70,7 @@ class Intake:
         self._accepting: set[str] = set()
         self._drops: dict[str, tuple[int, str]] = {}
         self._slice_posted = False
+        self._refused = False
         self._loading = False
         self._look_again = False
 
@@ -355,6 +356,7 @@ class Intake:
             self._syncer.submit(partial(self._acceptor.lay, lane), laid)
 
     def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
+        self._refused = False
         for reading, job in batch:
             self._accepting.discard(job.id)
             reading.under_way -= 1
@@ -371,7 +373,9 @@ class Intake:
 
     def _not_accepted(self, batch: list[tuple[Reading, Job]], error: BaseException) -> None:
         """The disk is in trouble. The files stay where they are and are read again later."""
-        logger.error("jobs cannot be accepted now, and stay in the inbox: {}", error)
+        if not self._refused:
+            logger.error("jobs cannot be accepted now, and stay in the inbox: {}", error)
+        self._refused = True
         for reading, job in batch:
             self._accepting.discard(job.id)
             reading.under_way -= 1
