@@ -41,6 +41,7 @@ class TooLongError(Exception):
 
 def main() -> int:
     chosen = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us wants the homes gone, too
     rows: list[Row] = []
     with Stage(chosen.where, quick=chosen.quick) as stage:
         print(f"homes in {stage.folder} ({_file_system(stage.folder)}); {_machine()}", flush=True)

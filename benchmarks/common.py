@@ -108,7 +108,11 @@ class Daemon:
             start_new_session=True,
         )
         self.pid = self._process.pid
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
 
     def _wait_until_ready(self) -> None:
         """Ready is who has shown the queue: jobs are taken from then on."""
@@ -120,7 +124,6 @@ class Daemon:
             if engine and engine["pid"] == self.pid:
                 return
             time.sleep(0.01)
-        self.kill()
         with open(self._log.name, "rb") as file:
             raise RuntimeError(f"the daemon did not start: {file.read()[-2000:].decode(errors='replace')}")
 
