@@ -56,7 +56,7 @@ does hybrid why "$workflow"
 
 tell "We kill the daemon (pid $first) with -9, in the middle of that step."
 kill -9 "$first"
-is_gone() { ! kill -0 "$first"; }
+is_gone() { ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$first/status"; } # dead, though perhaps not yet collected
 until_true is_gone
 
 step=$(sed -n 's/.*in process //p' "workflows/$workflow/steps/clean/1/stdout.log")

@@ -88,7 +88,8 @@ def signal_group(group: int, number: int) -> bool:
 def group_lives(group: int) -> bool:
     """Does a process of this group live? One that is dead and was not collected by its parent does not count.
 
-    The parent of what we took over is not us, and in a container it may be one that never collects anything.
+    The parent of what we took over is not us, and in a container it may be one that never collects anything. Our own
+    children do count until they are collected: that is ours to do, and is about to happen.
     """
     if not signal_group(group, 0):
         return False
@@ -99,7 +100,7 @@ def _is_in_group(pid: str, group: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             words = file.read().rpartition(b")")[2].split()
-        return words[0] not in b"ZX" and int(words[2]) == group
+        return int(words[2]) == group and (words[0] not in b"ZX" or int(words[1]) == os.getpid())
     except (OSError, ValueError, IndexError):
         return False
 

@@ -28,10 +28,18 @@ class FileViews:
         atomic.replace(self._layout.state(workflow), data)
 
     def write_queued(self, workflow: str) -> None:
-        if os.path.lexists(self._layout.state(workflow)):
+        path = self._layout.state(workflow)
+        if os.path.lexists(path):
             return
         job = queue.read_job(self._layout.job(workflow))
-        atomic.replace(self._layout.state(workflow), views.render_state(views.queued_record(job)))
+        temporary = os.path.join(self._layout.tmp, f"{os.getpid()}-first-{workflow}")
+        atomic.write_new(temporary, views.render_state(views.queued_record(job)))
+        try:
+            os.link(temporary, path)  # not a rename: by now the workflow may have a later view, which must stay
+        except FileExistsError:
+            pass
+        finally:
+            atomic.unlink_quietly(temporary)
 
     def queue_line(self, entry: Any) -> bytes:
         """`entry` has the fields of an `engine.run.Entry`."""
