@@ -7,6 +7,7 @@ Builders of models are in builders.py, daemons in e2e/daemon.py.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from hybrid_engine.execution.processes import PR_SET_CHILD_SUBREAPER
 from hybrid_engine.files.home import init_home
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.settings import TABLE
@@ -63,10 +65,14 @@ def _no_stray_children(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _same_environment() -> Iterator[None]:
-    """A command line that is run in this process (`--home`) may say something to this process; not to the next test."""
+def _same_process() -> Iterator[None]:
+    """What is run inside of this process (`--home`, an engine) may change it; not for the next test.
+
+    As a subreaper it would become the parent of other tests' daemons, and when killed they would seem to go on.
+    """
     before = {setting.env: os.environ.get(setting.env) for setting in TABLE}
     yield
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)
