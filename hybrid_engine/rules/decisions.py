@@ -147,15 +147,18 @@ def conclusion_of(state: WorkflowState, plan: Plan) -> e.Event:
     """The last event of a workflow all of whose steps are final."""
     if state.cancel_requested_at:
         return e.WorkflowCancelled()
-    failed = [n for n, s in state.steps.items() if s.status == "failed" and not plan.steps[n].continue_on_error]
-    if not failed:
+    stopped = [
+        name
+        for name, step in state.steps.items()
+        if step.status in ("failed", "cancelled") and not plan.steps[name].continue_on_error
+    ]
+    if not stopped:
         return e.WorkflowCompleted()
-    first = state.steps[failed[0]]
+    first = state.steps[stopped[0]]
     cause = first.error or {}
-    also = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-    return e.WorkflowFailed(
-        {"kind": "step", "step": failed[0], "message": f"step {failed[0]} failed: {cause.get('message', '')}{also}"}
-    )
+    how = f"failed: {cause.get('message', '')}" if first.status == "failed" else "was cancelled"
+    also = f" (and {len(stopped) - 1} more)" if len(stopped) > 1 else ""
+    return e.WorkflowFailed({"kind": "step", "step": stopped[0], "message": f"step {stopped[0]} {how}{also}"})
 
 
 def reopening(state: WorkflowState) -> list[e.Event]:
