@@ -50,7 +50,7 @@ def test_fields_that_came_later_have_a_default_so_that_old_journals_load(cls: ty
 
 def test_only_types_have_words_and_each_its_own() -> None:
     assert "" not in EVENT_TYPES
-    assert all(cls.TYPE == word for word, cls in EVENT_TYPES.items())
+    assert {word: cls.TYPE for word, cls in EVENT_TYPES.items()} == {word: word for word in EVENT_TYPES}
 
 
 def test_an_unknown_word_is_a_key_error_and_an_unknown_field_a_type_error() -> None:
