@@ -15,6 +15,8 @@ from collections.abc import Callable
 from itertools import count
 
 Callback = Callable[[], None]
+LONGEST = 3600.0
+"""Seconds of one wait: what waits for longer is waited for again, because the kernel counts in 31 bits."""
 
 
 class Timer:
@@ -108,7 +110,7 @@ class EpollReactor:
             return 0
         if not self._timers:
             return longest
-        wait = max(0.0, self._timers[0].at - time.monotonic())
+        wait = min(LONGEST, max(0.0, self._timers[0].at - time.monotonic()))
         return wait if longest is None else min(wait, longest)
 
     def _answer_bell(self) -> None:
