@@ -236,6 +236,6 @@ def test_a_lost_inbox_or_functions_folder_does_not_end_the_daemon(home: Layout) 
     with Daemon(home, HYBRID_RESCAN="200ms") as daemon:
         shutil.rmtree(home.inbox)
         shutil.rmtree(home.functions)
-        assert run(home.home, "status").returncode == 0
         until(lambda: os.path.isdir(home.inbox), "the inbox is made again")
+        assert run(home.home, "status").returncode == 0
         assert daemon.client.wait(daemon.client.enqueue("noted"), 30) == "completed"
