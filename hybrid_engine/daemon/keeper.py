@@ -151,6 +151,18 @@ class Keeper:
             self.problem("space", f"{free} bytes are free, {wanted} are wanted; nothing new is started until then")
         self._let_work()
 
+    def restore_views(self) -> None:
+        """Views that somebody removed come back, also when nothing happens that would change them."""
+        driver = self.driver
+        if driver is None:
+            return
+        if not self._views.has_queue():
+            self._queue_shown = -1
+            self._tick_later()
+        for run in driver.runs.values():
+            if not run.is_new and not self._views.has_state(run.id):
+                self.changed(run)
+
     def _let_work(self) -> None:
         if self.driver is not None and not self.stopping:
             self.driver.accepting_work = not ({"disk", "space"} & self.problems.keys())

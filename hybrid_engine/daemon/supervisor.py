@@ -116,6 +116,7 @@ class Supervisor:
             self._start_watcher()
         self._intake.look()
         self._intake.read_lost_signals()
+        self._keeper.restore_views()
 
     def _look_around(self) -> None:
         try:

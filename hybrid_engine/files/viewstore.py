@@ -27,6 +27,12 @@ class FileViews:
     def write_state(self, workflow: str, data: bytes) -> None:
         atomic.replace(self._layout.state(workflow), data)
 
+    def has_state(self, workflow: str) -> bool:
+        return os.path.lexists(self._layout.state(workflow))
+
+    def has_queue(self) -> bool:
+        return os.path.lexists(self._layout.queue_state)
+
     def write_queued(self, workflow: str) -> None:
         path = self._layout.state(workflow)
         if os.path.lexists(path):

@@ -16,6 +16,10 @@ class Views(Protocol):
 
     def write_state(self, workflow: str, data: bytes) -> None: ...
 
+    def has_state(self, workflow: str) -> bool: ...
+
+    def has_queue(self) -> bool: ...
+
     def write_queued(self, workflow: str) -> None:
         """The first view of a job that has not started, unless it has one."""
 

@@ -1,0 +1,189 @@
+"""The supervisor: it keeps looking whatever fails, replaces a watcher that died, and ends in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hybrid_engine.daemon.reactor import EpollReactor
+from hybrid_engine.daemon.supervisor import Supervisor
+from hybrid_engine.engine.recovery import Report
+from hybrid_engine.errors import LockHeldError
+
+
+class Parts:
+    """All that a supervisor supervises, as far as it looks at it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.runs: dict[str, Any] = {}
+        self.is_idle = self.is_settled = False
+        self.accepting_work = True
+        self.stopping = False
+        self.problems: dict[str, str | None] = {}
+
+    def pulse(self) -> None:
+        self.log.append("pulse")
+
+    def look(self) -> None:
+        self.log.append("look")
+        if self.log.count("look") == 2:
+            raise RuntimeError("a bug in the intake")
+
+    def run(self) -> Report:
+        self.log.append("recover")
+        return Report(waiting=["w1"])
+
+    def again(self) -> None:
+        self.log.append("again")
+
+    def problem(self, name: str, text: str | None) -> None:
+        self.problems[name] = text
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **options: self.log.append(name)
+
+
+class Watcher:
+    """A watcher that dies when told to."""
+
+    made = 0
+
+    def __init__(self, fails: bool = False) -> None:
+        Watcher.made += 1
+        self.is_alive = True
+        self.fails = fails
+
+    def start(self) -> None:
+        if self.fails:
+            raise OSError(24, "inotify watch limit reached")
+
+    def stop(self) -> None:
+        self.is_alive = False
+
+
+class Scene:
+    def __init__(self, until_idle: bool = False) -> None:
+        self.parts: Any = Parts()
+        self.errors: list[BaseException] = []
+        self.reactor = EpollReactor(self.errors.append)
+        self.watchers: list[Watcher] = []
+        self.fails = 0
+        self.space: Callable[[], tuple[int, int]] = lambda: (10, 1)
+        Watcher.made = 0
+        self.supervisor = Supervisor(
+            self.reactor, self.parts, self.parts, self.parts, self.parts, self._watcher, lambda: self.space(),
+            rescan=0.02, until_idle=until_idle,
+        )  # fmt: skip
+
+    def _watcher(self, wake: Callable[[], None]) -> Watcher:
+        self.watchers.append(Watcher(fails=self.fails > 0))
+        self.fails -= 1
+        return self.watchers[-1]
+
+    def run_until(self, condition: Callable[[], Any], then: Callable[[], None] | None = None) -> None:
+        """Run the supervisor; when `condition` comes true, do `then`, else tell it to stop."""
+
+        def check() -> None:
+            if condition():
+                (then or self.stop)()
+            else:
+                self.reactor.call_later(0.005, check)
+
+        self.reactor.call_later(0.0, check)
+        guard = threading.Timer(20, self.reactor.stop)
+        guard.start()
+        try:
+            self.supervisor.run()
+        finally:
+            guard.cancel()
+        assert condition()
+
+    def stop(self) -> None:
+        self.parts.is_settled = True
+        self.supervisor.stop()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.reactor.close()
+
+
+def test_it_recovers_first_then_shows_what_it_found_and_looks_around(scene: Scene) -> None:
+    scene.run_until(lambda: scene.parts.log.count("look") > 2)
+    assert scene.parts.log[0] == "recover"
+    assert {"found_queued", "read_signals_of", "again", "space", "read_lost_signals", "restore_views"} <= set(
+        scene.parts.log
+    )
+
+
+def test_a_part_that_fails_does_not_end_the_looking(scene: Scene) -> None:
+    scene.run_until(lambda: scene.parts.log.count("look") > 5)
+    assert [str(error) for error in scene.errors] == ["a bug in the intake"]
+
+
+def test_a_watcher_that_died_is_replaced(scene: Scene) -> None:
+    def check() -> bool:
+        if len(scene.watchers) == 1:
+            scene.watchers[0].is_alive = False
+        return len(scene.watchers) == 2
+
+    scene.run_until(check)
+    assert scene.watchers[1].is_alive is False, "stopped at the end"
+    assert scene.parts.problems["watcher"] is None
+
+
+def test_without_a_watcher_it_says_so_and_looks_now_and_then(scene: Scene) -> None:
+    scene.fails = 1_000
+    scene.run_until(lambda: scene.parts.log.count("look") > 4)
+    assert "seen only every 0.02 s" in str(scene.parts.problems["watcher"])
+
+
+def test_it_stops_when_all_is_committed_and_starts_nothing_new_before(scene: Scene) -> None:
+    seen: list[bool] = []
+
+    def then() -> None:
+        scene.supervisor.stop()
+        scene.supervisor.stop()
+        scene.reactor.call_later(0.1, lambda: seen.append(scene.parts.accepting_work))
+        scene.reactor.call_later(0.15, lambda: setattr(scene.parts, "is_settled", True))
+
+    scene.run_until(lambda: "look" in scene.parts.log, then)
+    assert seen == [False]
+
+
+def test_the_loss_of_the_lock_ends_it_with_the_reason(scene: Scene) -> None:
+    def lost() -> tuple[int, int]:
+        raise LockHeldError("another engine holds the home")
+
+    scene.space = lost
+    scene.parts.is_settled = True
+    with pytest.raises(LockHeldError):
+        scene.supervisor.run()
+
+
+def test_a_home_that_cannot_be_looked_at_is_trouble_with_the_disk(scene: Scene) -> None:
+    def gone() -> tuple[int, int]:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    scene.space = gone
+    scene.run_until(lambda: scene.parts.log.count("disk") > 2)
+
+
+def test_until_idle_it_ends_by_itself_after_a_last_look() -> None:
+    scene = Scene(until_idle=True)
+    scene.parts.is_settled = True
+
+    def check() -> None:
+        scene.parts.is_idle = scene.parts.log.count("look") > 3
+        scene.reactor.call_later(0.01, check)
+
+    scene.reactor.call_later(0.0, check)
+    scene.supervisor.run()
+    assert scene.parts.log.count("look") >= 5
+    scene.reactor.close()

@@ -1,0 +1,151 @@
+"""A turn: what mail means, as events and effects. No commit, no disk: the run is looked at after each turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import START, a_job, a_template, at
+from contracts.memory import Disk, MemoryJournal
+
+from hybrid_engine.engine import turn
+from hybrid_engine.engine.run import Entry, Granted, Progress, Run, Signal, Woken
+from hybrid_engine.model.attempt import Attempt, Outcome
+from hybrid_engine.model.effects import StopAttempt, WakeStep
+from hybrid_engine.rules.decisions import Plan
+from hybrid_engine.rules.transitions import evolve
+
+
+def a_run(steps: Any = ("one",), params: dict[str, Any] | None = None, **fields: Any) -> Run:
+    """A run whose job was accepted and whose first event waits to be committed."""
+    template = a_template(steps, **fields)
+    job = a_job("w1", template, params=params or {})
+    event = turn.created_event(job)
+    run = Run(
+        job, Entry.of(job), Plan(template), evolve(None, event, 1, at(0)), MemoryJournal(Disk(), "w1"), is_new=True
+    )
+    run.at = at(0)
+    run.events.append(event)
+    return run
+
+
+def begun(*arguments: Any, **options: Any) -> Run:
+    run = a_run(*arguments, **options)
+    turn.begin(run)
+    return run
+
+
+def started(run: Run, step: str) -> Attempt:
+    assert turn.may_start(run, step)
+    assert turn.start_step(run, Granted(step), 5.0, "boot1")
+    attempt = run.effects[-1]
+    assert isinstance(attempt, Attempt)
+    return attempt
+
+
+def ended(run: Run, step: str, kind: str = "completed", **fields: Any) -> None:
+    number = run.state.steps[step].attempt
+    turn.handle(run, Outcome("w1", step, number, kind, **fields), START)  # type: ignore[arg-type]
+
+
+def types(run: Run) -> list[str]:
+    return [event.TYPE for event in run.events]
+
+
+def test_the_first_event_tells_all_that_the_job_asked_for() -> None:
+    job = a_job(
+        "w1", params={"x": 1}, labels={"l": "v"}, key="k", user="ada", source="a.json", trigger="cli", priority=3
+    )
+    event = turn.created_event(job)
+    for name in ("template", "version", "params", "labels", "key", "user", "source", "trigger", "priority", "steps"):
+        assert getattr(event, name) == getattr(job, name), name
+
+
+def test_events_are_numbered_on_and_folded_in_at_once() -> None:
+    run = begun(["a", "b"])
+    attempt = started(run, "a")
+    assert types(run) == ["workflow_created", "workflow_started", "step_started"]
+    assert (run.state.seq, run.state.steps["a"].status) == (3, "running")
+    assert (attempt.key, attempt.idempotency_key, attempt.started_at) == ("w1/a/1", "w1/a", at(0))
+
+
+def test_an_attempt_has_no_expression_left_in_it() -> None:
+    run = begun(
+        {"a": {"run": "x", "env": {"P": "${{ params.p }}", "D": "${{ params.d }}", "N": "${{ params.n }}", "L": "x"}}},
+        params={"p": "a b", "d": {"k": [1]}, "n": None}, env={"L": "y", "T": "${{ workflow.id }}"},
+    )  # fmt: skip
+    assert started(run, "a").env == {"P": "a b", "D": '{"k":[1]}', "N": "", "L": "x", "T": "w1"}
+
+
+def test_a_value_that_cannot_be_computed_fails_the_step_and_gives_its_slot_back() -> None:
+    run = begun({"a": {"env": {"X": "${{ params.nothing }}"}}, "b": None})
+    assert not turn.start_step(run, Granted("a"), 5.0, None)
+    assert types(run)[2:] == ["step_failed", "step_skipped", "workflow_failed"]
+    assert not run.effects
+
+
+def test_an_ended_attempt_frees_its_slot_and_makes_the_next_ready() -> None:
+    run = begun(["a", "b"])
+    started(run, "a")
+    ended(run, "a", output={"x": 1})
+    assert (run.freed, run.ended, run.ready) == (1, ["a"], {"b"})
+
+
+def test_a_failed_attempt_is_woken_at_its_time() -> None:
+    run = begun({"a": {"retry": {"attempts": 2, "delay": 10, "jitter": False}}})
+    started(run, "a")
+    run.effects.clear()
+    ended(run, "a", "failed")
+    assert run.effects == [WakeStep("a", at(10))]
+    turn.handle(run, Woken("a", at(5)), START)
+    assert not run.ready
+    turn.handle(run, Woken("a", at(10)), START)
+    assert run.ready == {"a"}
+
+
+def test_progress_of_the_current_attempt_is_recorded_and_no_other() -> None:
+    run = begun()
+    started(run, "one")
+    turn.handle(run, Progress("one", 2, 50, None), START)
+    turn.handle(run, Progress("one", 1, 50, "half"), START)
+    assert types(run).count("step_progressed") == 1
+    ended(run, "one")
+    turn.handle(run, Progress("one", 1, 60, None), START)
+    assert types(run).count("step_progressed") == 1
+
+
+def test_a_cancel_stops_what_runs_and_nothing_starts_any_more() -> None:
+    run = begun({"a": {"needs": []}, "b": {"needs": []}})
+    started(run, "a")
+    run.effects.clear()
+    turn.handle(run, Signal("cancel", "cancel.1", "ada", "why"), START)
+    assert run.effects == [StopAttempt("a")]
+    assert not turn.may_start(run, "b")
+    assert run.state.steps["b"].status == "cancelled"
+    ended(run, "a", "cancelled")
+    assert run.state.status == "cancelled"
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel", "resume", "retry", "teleport"])
+def test_a_signal_is_noted_for_removal_whatever_comes_of_it(verb: str) -> None:
+    run = begun()
+    for _ in range(2):
+        turn.handle(run, Signal(verb, f"{verb}.1"), START)
+    assert set(run.signals) == {f"{verb}.1"}
+    assert len(run.events) <= 6
+
+
+def test_a_pause_takes_back_what_was_ready() -> None:
+    run = begun(["a", "b"])
+    turn.handle(run, Signal("pause", "pause.1"), START)
+    assert not turn.may_start(run, "a")
+    turn.handle(run, Signal("resume", "resume.1"), START)
+    assert turn.may_start(run, "a")
+
+
+def test_a_known_attempt_is_enough_to_find_and_to_end_it() -> None:
+    run = begun({"a": {"timeout": "10m"}})
+    attempt = started(run, "a")
+    known = turn.known_attempt(run, "a", 5.0)
+    for name in ("key", "script", "function", "timeout", "grace", "started_at", "boot"):
+        assert getattr(known, name) == getattr(attempt, name), name
