@@ -17,6 +17,7 @@ from hybrid_engine.files import atomic, frozen, home, place, queue, queueview, t
 from hybrid_engine.files.dropbox import stamp_now
 from hybrid_engine.files.findings import Findings
 from hybrid_engine.files.layout import FORMAT, Layout
+from hybrid_engine.files.log import overlay, segments
 from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model.template import version_of
 
@@ -56,6 +57,7 @@ def check_home(findings: Findings) -> None:
     _place(findings)
     _space(findings)
     _lock(findings)
+    _log(findings)
     _temporary_files(findings)
     _leases(findings)
     _inbox(findings)
@@ -74,6 +76,8 @@ def _rights(findings: Findings) -> None:
         try:
             found = os.stat(path)
         except OSError as error:
+            if path == layout.log and _is_of_format_1(layout):
+                continue  # the first engine of this version makes it
             do = _making(path) if isinstance(error, FileNotFoundError) else None
             findings.note("error", "missing_folder", path, f"{error.strerror}", "make it", do, beside=True)
             continue
@@ -86,6 +90,10 @@ def _rights(findings: Findings) -> None:
             check_rights(findings, path, os.stat(path), private=path == layout.env_file)
     if len(findings.all) == wrong:
         findings.ok("rights", layout.home, "only you can write here")
+
+
+def _is_of_format_1(layout: Layout) -> bool:
+    return atomic.read(layout.format, 64).strip() == b"1"
 
 
 def check_rights(findings: Findings, path: str, found: os.stat_result, *, private: bool) -> None:
@@ -177,6 +185,31 @@ def _lock_text(layout: Layout) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+# --- the commit log -------------------------------------------------------------------------------------------------
+
+
+def _log(findings: Findings) -> None:
+    """While no engine runs: what the last one had no time to put in its place. A repair has emptied the log before."""
+    layout = findings.layout
+    if findings.engine is not None:
+        return
+    try:
+        waiting, damaged = len(overlay.lines(layout, engine_lives=False)), segments.read_all(layout.log).damaged
+    except OSError as error:
+        findings.note("error", "log", layout.log, f"cannot be read: {error.strerror}")
+        return
+    if damaged:
+        text = f"{sum(len(data) for *_, data in damaged)} bytes of it are damaged: the next engine keeps a copy"
+        findings.note("warning", "log", layout.log, text)
+    if waiting and findings.alone:
+        findings.note(
+            "error", "log", layout.log, f"what it holds of {waiting} workflows cannot be put in their folders"
+        )
+    elif waiting:
+        text = f"holds the last facts of {waiting} workflows: the next engine, or a repair, puts them in their folders"
+        findings.note("info", "log", layout.log, text)
 
 
 # --- leftovers -------------------------------------------------------------------------------------------------------
@@ -281,7 +314,7 @@ def _reason(folder: str, name: str) -> str:
     try:
         return str(decode(atomic.read(os.path.join(folder, name, "reason.json")))["reason"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "no reason is noted"
+        return "bytes of the log that cannot be read" if name.startswith("log-") else "no reason is noted"
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -19,8 +19,9 @@ from hybrid_engine.files import atomic, journal, queue, records, views
 from hybrid_engine.files.doctor_home import check_rights, leftover
 from hybrid_engine.files.findings import Findings
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import overlay
 from hybrid_engine.files.quarantine import put_aside, put_queue_file_aside
-from hybrid_engine.model.ids import is_id
+from hybrid_engine.model.ids import is_id, parse_queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.state import WorkflowState
 
@@ -54,6 +55,7 @@ class Workflows:
         self._index = index
         self._progress = progress
         self._queued = records.queued_ids(self._layout)
+        self._in_log = _named_in_log(self._layout)
 
     def run(self) -> int:
         """Examine everything; returns how many workflows there are."""
@@ -103,9 +105,18 @@ class Workflows:
             except FileNotFoundError:
                 continue
             except JobError as error:
-                self._queue_file(name, error.message, mendable=error.code != "newer_format")
+                if not self._is_of_a_journal(name):  # what is wrong with that is told with its workflow
+                    self._queue_file(name, error.message, mendable=error.code != "newer_format")
             except (HybridError, OSError, AttributeError, TypeError) as error:
                 self._queue_file(name, str(error), mendable=False)
+
+    def _is_of_a_journal(self, name: str) -> bool:
+        """Is it a second name of its workflow's journal?"""
+        parsed = parse_queue_name(name)
+        try:
+            return parsed is not None and os.path.samefile(self._layout.queued(name), self._layout.journal(parsed[2]))
+        except OSError:
+            return False
 
     def _queue_file(self, name: str, reason: str, *, mendable: bool = True) -> None:
         path = self._layout.queued(name)
@@ -125,6 +136,8 @@ class Workflows:
     def _examine(self, entry: os.DirEntry[str]) -> WorkflowState | None:
         """Returns the state when the workflow is sound and final."""
         workflow, layout = entry.name, self._layout
+        if workflow in self._in_log and self._findings.engine is None:
+            return None  # the next engine brings it in line with the log, and only then can be said what is wrong
         try:
             status = entry.stat(follow_symlinks=False)
             check_rights(self._findings, entry.path, status, private=True)
@@ -215,16 +228,21 @@ class Workflows:
     def _forgotten(self, workflow: str, job: Job | None) -> None:
         """Unfinished, and not in the queue: no engine would ever go on with it."""
         path = self._layout.workflow(workflow)
-        if not self._findings.alone and records.final_status(self._layout, workflow):
-            return  # it has ended since its journal was read
+        if not self._findings.alone and (self._is_new(workflow) or records.final_status(self._layout, workflow)):
+            return  # its name is on its way, or it has ended since its journal was read
         if job is None:
-            self._findings.note(
-                "error", "not_in_queue", path, "is unfinished, has no file in the queue and no job.json"
-            )
+            text = "is unfinished, has no file in the queue, and nothing says what was asked"
+            self._findings.note("error", "not_in_queue", path, text)
             return
         do = lambda: _announce(self._layout, job)  # noqa: E731
         text = "is unfinished and has no file in the queue: no engine goes on with it"
         self._findings.note("error", "not_in_queue", path, text, "put it back into the queue", do)
+
+    def _is_new(self, workflow: str) -> bool:
+        """May it have been accepted just now? Its name in the queue comes last."""
+        if self._findings.engine is not None:
+            return _age(self._layout.journal(workflow)) < SETTLED
+        return workflow in _named_in_log(self._layout, workflow)
 
     def _check_view(self, state: WorkflowState, severity: str) -> None:
         path, should = self._layout.state(state.id), views.render_state(views.state_record(state))
@@ -287,10 +305,19 @@ class Workflows:
 
 
 def _job(layout: Layout, workflow: str) -> Job | None:
+    for path in (layout.journal(workflow), layout.job(workflow)):
+        try:
+            return queue.read_job(path)
+        except (HybridError, OSError):
+            continue
+    return None
+
+
+def _named_in_log(layout: Layout, only: str | None = None) -> Collection[str]:
     try:
-        return queue.read_job(layout.job(workflow))
-    except (HybridError, OSError):
-        return None
+        return overlay.lines(layout, engine_lives=False, only=only).keys()
+    except OSError:
+        return ()  # which is told of the log itself
 
 
 def _age(path: str) -> float:
@@ -302,7 +329,7 @@ def _age(path: str) -> float:
 
 
 def _announce(layout: Layout, job: Job) -> None:
-    queue.announce(layout, job)
+    queue.add(layout, job)
     atomic.sync_folder(layout.queue)
 
 

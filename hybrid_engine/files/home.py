@@ -152,7 +152,9 @@ def _refuse_newer_format(layout: Layout) -> None:
     except OSError as error:
         raise HomeError(f"{layout.format} cannot be read: {error.strerror}") from None
     if not said.isdigit():
-        raise HomeError(f"{layout.format} says {said!r:.40} instead of a format number: restore it (this program's: 1)")
+        raise HomeError(
+            f"{layout.format} says {said!r:.40} instead of a format number: restore it (this program's: {FORMAT})"
+        )
     if int(said) > FORMAT:
         raise HomeError(f"{layout.home} is of format {said}; this program knows up to {FORMAT}: use a newer hybrid")
 

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from hybrid_engine.errors import HomeError, JournalError
-from hybrid_engine.files import atomic, dropbox, journal, lock, queue, queueview, views
+from hybrid_engine.files import atomic, dropbox, heartbeat, lock, queue, queueview, views
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import overlay
 from hybrid_engine.files.records import Records, folded, queued_ids, read_state, workflow_ids
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.jsontext import decode
@@ -42,16 +43,29 @@ class FileReader:
 
     def record(self, workflow: str) -> Record | None:
         path = self.layout.journal(workflow)
-        reading = journal.read(path)
+        reading = overlay.read_journal(self.layout, workflow, engine_lives=self.engine() is not None)
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage} (see `hybrid doctor`)")
         state = folded(reading)
         if state is not None:
-            return views.state_record(state)
+            return self._with_progress(views.state_record(state))
         try:
             return views.queued_record(queue.read_job(self.layout.job(workflow)))
         except FileNotFoundError:
             return None
+
+    def _with_progress(self, record: Record) -> Record:
+        """What running steps say of themselves stands in a view of its own."""
+        running = {name: step for name, step in record["steps"].items() if step["status"] == "running"}
+        if running:
+            try:
+                said = decode(atomic.read(self.layout.progress(record["id"])))["steps"]
+                for name, step in running.items():
+                    if name in said:
+                        step["progress"] = {"percent": said[name]["percent"], "message": said[name]["message"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+        return record
 
     def status(self, workflow: str) -> str | None:
         record = read_state(self.layout, workflow)
@@ -106,6 +120,11 @@ class FileReader:
         found.update(self._in_batches())
         found.update(queued_ids(self.layout))
         return found
+
+    def pulse(self) -> str | None:
+        """What seems wrong with a living engine, seen from outside of it."""
+        said = heartbeat.read(self.layout)
+        return said.problem() if said is not None else None
 
     def inbox(self) -> dict[str, int]:
         waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))

@@ -110,17 +110,27 @@ def outside_lines(outside: str) -> list[list[str]]:
 
 
 def asked_ids(home: str) -> dict[str, set[str]]:
-    """For each tag, the ids of the workflows and queued jobs that carry it as a parameter."""
+    """For each tag, the ids of the workflows and queued jobs that carry it as a parameter: by the first line of a
+    journal, of which a name in the queue is a second one."""
     found: dict[str, set[str]] = {}
-    files = [("workflows", id, "job.json") for id in workflows(home)]
+    files = [("workflows", id, "journal.jsonl") for id in workflows(home)]
     for parts in files + [("queue", name) for name in _names(home, "queue") if QUEUE_NAME.fullmatch(name)]:
         try:
-            job = json.loads(_read(home, *parts) or b"null")
+            job = json.loads((_read(home, *parts) or b"null").partition(b"\n")[0])
         except ValueError:
             continue
         if isinstance(job, dict) and "tag" in job.get("params", {}):
-            found.setdefault(job["params"]["tag"], set()).add(str(job["id"]))
+            found.setdefault(job["params"]["tag"], set()).add(str(job["workflow"]))
     return found
+
+
+def logged(home: str, id: str) -> int:
+    """The number of the last event of a workflow that stands in the log, in whole lines; 0 when none does."""
+    mark, last = re.compile(rb"^%b \{\"n\":(\d+),.*\}$" % id.encode(), re.MULTILINE), 0
+    for name in _names(home, ".hybrid", "log"):
+        numbers = mark.findall(_read(home, ".hybrid", "log", name) or b"")
+        last = max([last, *map(int, numbers)])
+    return last
 
 
 # ---- right after the crash -----------------------------------------------------------------------------------------
@@ -150,6 +160,7 @@ def before(home: str, *, power_lost: bool = False) -> Iterator[str]:
             continue
         if len(parts) == 3 and isinstance(view, dict):
             known = len(events(good_part(_read(home, parts[0], parts[1], "journal.jsonl") or b"")))
+            known = max(known, logged(home, parts[1]))
             if view.get("seq", 0) > known:
                 yield f"{'/'.join(parts)} tells of event {view['seq']}, the journal ends at {known}"
 

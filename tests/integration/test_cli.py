@@ -211,7 +211,7 @@ def test_config_shows_each_value_and_where_it_came_from(hybrid: Hybrid, layout: 
 def test_enqueue_prints_the_id_alone_and_the_job_is_in_the_queue(hybrid: Hybrid, layout: Layout) -> None:
     found = hybrid("enqueue", "greet", "-p", "name=Zoë", "-p", "times:=2", "--priority", "5", "-l", "team=a")
     assert (found.code, found.err) == (0, "")
-    job = queue.read_job(layout.job(found.out.strip()))
+    job = queue.read_job(layout.journal(found.out.strip()))
     assert (job.params, job.priority, job.labels, job.trigger) == ({"name": "Zoë", "times": 2}, 5, {"team": "a"}, "cli")
     assert os.listdir(layout.queue) == [queue.name_of(job)]
 
@@ -220,7 +220,7 @@ def test_params_come_from_a_file_and_the_command_line_on_top(hybrid: Hybrid, lay
     Path(layout.home, "params.yaml").write_text("name: file\ntimes: 3\n")
     found = hybrid("enqueue", "greet", "--params-file", "params.yaml", "-p", "name=line", "--json")
     assert found.json["accepted"] is True
-    assert queue.read_job(layout.job(found.json["id"])).params == {"name": "line", "times": 3}
+    assert queue.read_job(layout.journal(found.json["id"])).params == {"name": "line", "times": 3}
 
 
 def test_a_broken_template_is_told_and_its_last_good_version_used(hybrid: Hybrid, layout: Layout) -> None:
@@ -230,7 +230,7 @@ def test_a_broken_template_is_told_and_its_last_good_version_used(hybrid: Hybrid
     assert found.code == 0
     assert "warning" in found.err
     assert "greet.yaml" in found.err
-    jobs = [queue.read_job(layout.job(name)) for name in (first, found.out.strip())]
+    jobs = [queue.read_job(layout.journal(name)) for name in (first, found.out.strip())]
     assert jobs[0].version == jobs[1].version
 
 
@@ -246,7 +246,7 @@ def test_the_short_way_is_taken_once_the_template_is_known(
     hybrid("enqueue", "greet")
     assert short("greet", "-p", "times=2", "--label", "a=b", "--key", "k") == 0
     workflow = capsys.readouterr().out.strip()
-    job = queue.read_job(layout.job(workflow))
+    job = queue.read_job(layout.journal(workflow))
     assert (job.params, job.labels, job.key) == ({"name": "world", "times": 2}, {"a": "b"}, "k")
     assert short("greet", "--key", "k") == 0
     assert capsys.readouterr().out.strip() == workflow
@@ -271,9 +271,9 @@ def test_the_short_way_leaves_to_the_long_one_what_it_cannot_do(hybrid: Hybrid, 
 
 def test_the_short_way_and_the_long_one_leave_the_same(hybrid: Hybrid, layout: Layout) -> None:
     argv = ["greet", "-p", "name=x", "--priority", "3", "--label", "a=b", "--user", "ann"]
-    long = queue.read_job(layout.job(hybrid("enqueue", *argv).out.strip()))
+    long = queue.read_job(layout.journal(hybrid("enqueue", *argv).out.strip()))
     done = process("enqueue", *argv, home=layout.home)
-    fast_one = queue.read_job(layout.job(done.stdout.strip()))
+    fast_one = queue.read_job(layout.journal(done.stdout.strip()))
     alike = {name: getattr(long, name) for name in ("template", "version", "params", "priority", "labels", "user")}
     assert alike == {name: getattr(fast_one, name) for name in alike}
     assert [job["id"] for job in hybrid("queue", "--json").json] == [long.id, fast_one.id]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, STARTED, a_home, a_workflow
+from homes import COMPLETED, STARTED, a_home, a_workflow, a_workflow_of_format_1
 
 from hybrid_engine.files import journal, views
 from hybrid_engine.files.layout import Layout
@@ -339,6 +339,9 @@ def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
     a_workflow(layout, "without-view", *COMPLETED, view=False)
     a_workflow(layout, "under-way", *STARTED)
     a_workflow(layout, "only-accepted")
+    a_workflow(layout, "accepted-without-view", view=False)
+    a_workflow_of_format_1(layout, "of-format-1")
+    os.unlink(layout.state("of-format-1"))
     os.makedirs(layout.workflow("empty"))
     Path(layout.workflows, "a file").touch()
     heard: list[int] = []
@@ -348,6 +351,7 @@ def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
         found = {row["id"]: row["status"] for row in index.query()}
     assert found == {
         "with-view": "completed", "without-view": "completed", "under-way": "running", "only-accepted": "queued",
+        "accepted-without-view": "queued", "of-format-1": "queued",
     }  # fmt: skip
     assert heard
 

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, REOPENED, STARTED, VERSION, a_home, a_workflow, at
+from homes import (
+    COMPLETED,
+    FAILED,
+    REOPENED,
+    STARTED,
+    VERSION,
+    a_home,
+    a_workflow,
+    a_workflow_of_format_1,
+    at,
+    commit,
+)
 
 from hybrid_engine.engine.commands import Commands, refuse_what_cannot_be_meant
 from hybrid_engine.engine.queries import Queries
@@ -20,6 +31,7 @@ from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.files.reader import FileReader
 from hybrid_engine.files.records import Records
 from hybrid_engine.model import events as e
+from hybrid_engine.model.waits import DUE, FOR_A_SLOT, POOL, RETRY, Wait
 from hybrid_engine.opening import open_rows
 from hybrid_engine.sql.index import Index
 
@@ -66,7 +78,7 @@ def engine(layout: Layout) -> Iterator[Callable[..., None]]:
     assert held.__enter__()
     Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid(), "host": "here", "started_at": at(0)}))
 
-    def show(*jobs: tuple[Any, str, str | None], **engine: Any) -> None:
+    def show(*jobs: tuple[Any, str, Wait | None], **engine: Any) -> None:
         lines = [views.queue_line(views.queue_entry(job, status, waits_for)) for job, status, waits_for in jobs]
         about = {"pid": os.getpid(), "slots": 1, "running": [], "problems": [], "pools": {}, **engine}
         data = queueview.render(
@@ -99,9 +111,40 @@ def test_get_is_not_fooled_by_a_late_view(layout: Layout) -> None:
     assert queries(layout).get("w1")["status"] == "completed"
 
 
-def test_get_of_a_job_that_has_done_nothing_comes_from_its_job_file(layout: Layout) -> None:
+def test_get_of_a_job_that_has_done_nothing_comes_from_its_first_event(layout: Layout) -> None:
     a_workflow(layout, "w1", view=False)
     assert queries(layout).get("w1")["status"] == "queued"
+
+
+def test_get_of_a_job_of_format_1_that_has_done_nothing_comes_from_its_job_file(layout: Layout) -> None:
+    a_workflow_of_format_1(layout, "w1")
+    os.unlink(layout.state("w1"))
+    assert queries(layout).get("w1")["status"] == "queued"
+
+
+def test_get_sees_what_is_committed_and_not_yet_in_its_folder(layout: Layout) -> None:
+    """Whoever was answered finds what was answered, also after the engine was killed."""
+    commit(layout, "only-in-the-log", *STARTED)
+    a_workflow(layout, "behind", *STARTED)
+    commit(layout, "behind", *COMPLETED, after=3)
+    a_workflow(layout, "in-both", *COMPLETED)
+    commit(layout, "in-both", *STARTED)
+    found = {name: queries(layout).get(name) for name in ("only-in-the-log", "behind", "in-both")}
+    assert {name: (record["status"], record["seq"]) for name, record in found.items()} == {
+        "only-in-the-log": ("running", 3), "behind": ("completed", 5), "in-both": ("completed", 5),
+    }  # fmt: skip
+
+
+def test_how_far_a_running_step_is_stands_in_a_view_of_its_own(layout: Layout) -> None:
+    a_workflow(layout, "w1", *STARTED)
+    a_workflow(layout, "w2", *COMPLETED)
+    for name in ("w1", "w2"):
+        Path(layout.progress(name)).write_bytes(views.render_progress({"one": (40.0, "half"), "gone": (1.0, None)}))
+    assert queries(layout).get("w1")["steps"]["one"]["progress"] == {"percent": 40.0, "message": "half"}
+    assert "progress" not in queries(layout).get("w2")["steps"]["one"]
+    for harm in (b"", b"[]", b'{"steps": {"one": 3}}', b'{"steps": []}', b'{"steps": {"one": {"percent": 1}}}'):
+        Path(layout.progress("w1")).write_bytes(harm)
+        assert queries(layout).get("w1")["status"] == "running"
 
 
 def test_get_of_a_job_in_the_inbox_says_that_it_is_not_accepted(layout: Layout) -> None:
@@ -171,7 +214,7 @@ def test_what_a_killed_engine_had_no_time_to_index_is_on_the_page(layout: Layout
     a_workflow(layout, "w1", *STARTED, minute=1)
     indexed(layout, clean=False)
     a_workflow(layout, "w1", *COMPLETED, minute=1)
-    queue.remove(layout, queue.name_of(queue.read_job(layout.job("w1"))))
+    queue.remove(layout, queue.name_of(queue.read_job(layout.journal("w1"))))
     a_workflow(layout, "w2", *COMPLETED, minute=2)
     rows = queries(layout).page()
     assert [(row["id"], row["status"]) for row in rows] == [("w2", "completed"), ("w1", "completed")]
@@ -249,7 +292,7 @@ def test_why_of_an_ended_workflow_is_its_end(layout: Layout) -> None:
 
 def test_why_of_a_job_that_is_not_due(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1", minute=90)
-    engine((job, "queued", f"due time {at(90)}"))
+    engine((job, "queued", Wait(DUE, until=at(90))))
     assert why(layout) == f"due at {at(90)}, in 30m"
 
 
@@ -265,21 +308,21 @@ def test_why_when_all_slots_are_busy_names_who_holds_them_and_who_is_ahead(
     first = a_workflow(layout, "w0", *STARTED)
     jobs = [a_workflow(layout, f"w{number}", minute=number) for number in (1, 2)]
     running = [{"workflow": "w0", "step": "one", "attempt": 1, "since": at(59)}]
-    engine((first, "running", None), *((job, "queued", "a free slot") for job in jobs), running=running)
+    engine((first, "running", None), *((job, "queued", FOR_A_SLOT) for job in jobs), running=running)
     assert why(layout, "w2") == "all 1 slot is busy: w0/one for 1m; 2 jobs ahead in the queue"
 
 
 def test_why_when_a_pool_is_full_names_its_holders(layout: Layout, engine: Callable[..., None]) -> None:
     first = a_workflow(layout, "w0", *STARTED)
     job = a_workflow(layout, "w1", minute=1)
-    engine((first, "running", None), (job, "queued", "pool db"), pools={"db": ["w0"]})
+    engine((first, "running", None), (job, "queued", Wait(POOL, "db")), pools={"db": ["w0"]})
     assert why(layout) == "pool db is full: held by w0"
 
 
 def test_why_when_a_step_waits_for_its_next_attempt(layout: Layout, engine: Callable[..., None]) -> None:
     retry = e.StepRetryScheduled("one", 1, at(61), {"kind": "exit", "message": "exit code 7"})
     job = a_workflow(layout, "w1", *STARTED, retry)
-    engine((job, "running", f"retry at {at(61)}"))
+    engine((job, "running", Wait(RETRY, until=at(61))))
     assert why(layout) == f"step one is tried again at {at(61)}, in 1m, because attempt 1 failed: exit code 7"
 
 
@@ -288,14 +331,14 @@ def test_why_of_a_running_step_and_of_one_that_wants_a_slot(layout: Layout, engi
     job = a_workflow(layout, "w1", *STARTED, minute=58)
     ready = a_workflow(layout, "w2", e.WorkflowStarted(), minute=59)
     running = [{"workflow": "w1", "step": "one", "attempt": 1, "since": at(58)}]
-    engine((job, "running", None), (ready, "running", "a free slot"), running=running)
+    engine((job, "running", None), (ready, "running", FOR_A_SLOT), running=running)
     assert why(layout) == "step one runs for 2m"
     assert why(layout, "w2") == "step one: all 1 slot is busy: w1/one for 2m"
 
 
 def test_why_tells_a_problem_of_the_daemon_first(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1")
-    engine((job, "queued", "a free slot"), problems=["disk: No space left on device, since now"])
+    engine((job, "queued", FOR_A_SLOT), problems=["disk: No space left on device, since now"])
     assert why(layout).startswith("disk: No space left")
 
 
@@ -351,7 +394,7 @@ def test_waiting_for_thousands_opens_only_what_has_ended(layout: Layout, monkeyp
 
     def finish(some: list[str]) -> None:
         for name in some:
-            queue.remove(layout, queue.name_of(queue.read_job(layout.job(name))))
+            queue.remove(layout, queue.name_of(queue.read_job(layout.journal(name))))
             a_workflow(layout, name, *COMPLETED)
 
     clock = Clock()
