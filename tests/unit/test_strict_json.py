@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_engine.errors import JobError, TemplateError
-from hybrid_engine.files.strict_json import JsonPositions, parse_json
+from hybrid_engine.files.strict.jsontext import JsonPositions, parse_json
 
 scalars = (
     st.none() | st.booleans() | st.integers(-(10**90), 10**90) | st.floats(allow_nan=False, allow_infinity=False)

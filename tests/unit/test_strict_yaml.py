@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_engine.errors import JobError, TemplateError
-from hybrid_engine.files.strict_yaml import MAX_BYTES, parse_yaml
+from hybrid_engine.files.strict.yamltext import MAX_BYTES, parse_yaml
 
 
 def read(text: str) -> Any:

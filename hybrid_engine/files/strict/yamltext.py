@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hybrid_engine.errors import InputError, JobError
-from hybrid_engine.files.strict_json import MAX_DEPTH, MAX_DIGITS, decode_utf8
+from hybrid_engine.files.strict.jsontext import MAX_DEPTH, MAX_DIGITS, decode_utf8
 from hybrid_engine.model.words import Json
 
 MAX_BYTES = 1024 * 1024
