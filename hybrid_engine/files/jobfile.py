@@ -13,10 +13,10 @@ from typing import BinaryIO
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.files.strict import (
     JsonPositions,
-    Positions,
+    Places,
     open_plain_file,
+    parse_document,
     parse_json,
-    parse_yaml,
     read_plain_file,
 )
 from hybrid_engine.model.words import Json
@@ -47,7 +47,7 @@ class JobEntry:
         data: bytes,
         raw: Json = None,
         error: JobError | None = None,
-        positions: Positions | None = None,
+        positions: Places | None = None,
     ) -> None:
         self.file = file
         self.line = line
@@ -116,9 +116,7 @@ class JobFile:
         self.close()
 
     def _single(self, data: bytes) -> JobEntry:
-        if self._suffix == ".json":
-            return JobEntry(self.name, None, data, parse_json(data, file=self.name))
-        raw, positions = parse_yaml(data, file=self.name)
+        raw, positions = parse_document(data, self._suffix, file=self.name)
         return JobEntry(self.name, None, data, raw, positions=positions)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.files.strict import JsonPositions, Positions, parse_json, parse_yaml, read_plain_file
+from hybrid_engine.files.strict import Places, guarded, parse_document, read_plain_file
 from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY
 from hybrid_engine.model.ids import is_name
 from hybrid_engine.model.nearest import did_you_mean
@@ -255,6 +255,11 @@ def _is_current(known: _Loaded, path: str) -> bool:
 
 
 def _template(name: str, data: bytes, path: str, file: str) -> Template:
+    """The checked template of a file's content. Raises TemplateError, whatever the content does to the checks."""
+    return guarded(lambda: _checked(name, data, path, file), "a template", file, TemplateError)
+
+
+def _checked(name: str, data: bytes, path: str, file: str) -> Template:
     value, positions = _parse(data, path, file)
     try:
         template = Template.author(value, name)
@@ -269,17 +274,15 @@ def _template(name: str, data: bytes, path: str, file: str) -> Template:
     return template
 
 
-def _parse(data: bytes, path: str, file: str) -> tuple[Json, Positions | JsonPositions]:
-    if path.endswith(".json"):
-        return parse_json(data, file=file, error=TemplateError), JsonPositions(data)
-    return parse_yaml(data, file=file, error=TemplateError)
+def _parse(data: bytes, path: str, file: str) -> tuple[Json, Places]:
+    return parse_document(data, path, file=file, error=TemplateError)
 
 
-def _placed(problems: list[Problem], positions: Positions | JsonPositions, file: str) -> TemplateError:
+def _placed(problems: list[Problem], positions: Places, file: str) -> TemplateError:
     placed = [problem.at(file, _place(problem, positions)) for problem in problems]
     placed.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     return TemplateError.of([problem.as_error() for problem in placed])
 
 
-def _place(problem: Problem, positions: Positions | JsonPositions) -> tuple[int, int] | None:
+def _place(problem: Problem, positions: Places) -> tuple[int, int] | None:
     return positions.locate(problem.path, key=problem.code in (UNKNOWN_KEY, BAD_KEY))

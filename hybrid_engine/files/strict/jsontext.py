@@ -13,6 +13,7 @@ from json import JSONDecodeError
 from typing import Any, NamedTuple, NoReturn
 
 from hybrid_engine.errors import InputError, JobError
+from hybrid_engine.files.strict.guard import guarded, place_of
 from hybrid_engine.model.words import Json
 
 MAX_DEPTH = 64
@@ -20,6 +21,7 @@ MAX_DIGITS = 100
 
 _BOM = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _TOKEN = re.compile(r'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+|\S)', re.DOTALL)
 
 
@@ -59,14 +61,19 @@ _decode = json.JSONDecoder(
 def parse_json(data: bytes, *, file: str | None = None, error: type[InputError] = JobError) -> Json:
     """The value of a JSON text. Raises `error` with code, line and column."""
     try:
-        value = _decode(data.decode())
-        if data.count(b"[") + data.count(b"{") > MAX_DEPTH and type(value) in (dict, list) and _is_too_deep(value):
-            raise _RefusedError
-        if b"\\u" in data and _SURROGATE.search(data):
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except (ValueError, RecursionError) as failure:
-        raise _diagnose(data, failure, file, error) from None
+        return _value(data)
+    except Exception as failure:
+        cause = failure  # the name of an `except` ends with it
+    raise guarded(lambda: _diagnose(data, cause, file, error), "JSON", file, error)
+
+
+def _value(data: bytes) -> Json:
+    value = _decode(data.decode())
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and type(value) in (dict, list) and _is_too_deep(value):
+        raise _RefusedError
+    if b"\\u" in data and _SURROGATE.search(data):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def decode_utf8(data: bytes, file: str | None, error: type[InputError]) -> str:
@@ -112,11 +119,7 @@ class JsonPositions:
                 best, depth = token.start, len(at)
                 if depth == len(wanted):
                     break
-        return None if best is None else _place(self._text, best)
-
-
-def _place(text: str, offset: int) -> tuple[int, int]:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+        return None if best is None else place_of(self._text, best)
 
 
 def _is_too_deep(value: Json) -> bool:
@@ -198,7 +201,7 @@ def _diagnose(data: bytes, failure: Exception, file: str | None, error: type[Inp
     for token in _walk(text):
         code, message, hint = _refusal(token)
         if code:
-            line, column = _place(text, token.start)
+            line, column = place_of(text, token.start)
             return error(message, file=file, line=line, column=column, code=code, hint=hint)
     return error(f"is not JSON that we take: {failure}", file=file, code="syntax")
 
@@ -232,9 +235,16 @@ def _refusal(token: _Token) -> tuple[str, str, str | None]:
         return "", "", None
     if token.text.lstrip("-") in ("NaN", "Infinity"):
         return "not_finite", f"{token.text} is not JSON", "write null"
-    if token.text.lstrip("-").isdigit():
-        if len(token.text) > MAX_DIGITS:
-            return "too_long_number", f"a whole number of {len(token.text)} digits; at most {MAX_DIGITS}", "use text"
-    elif token.text[0] in "-0123456789" and float(token.text) - float(token.text) != 0.0:
-        return "not_finite", f"{token.text:.40} is too large for a number", None
+    return _refused_number(token.text)
+
+
+def _refused_number(text: str) -> tuple[str, str, str | None]:
+    """The same for a number at the beginning of `text`: what stands behind it the scanner never saw."""
+    match = _NUMBER.match(text)
+    number = match.group() if match else ""
+    if number.lstrip("-").isdigit():
+        if len(number) > MAX_DIGITS:
+            return "too_long_number", f"a whole number of {len(number)} digits; at most {MAX_DIGITS}", "use text"
+    elif number and float(number) - float(number) != 0.0:
+        return "not_finite", f"{number:.40} is too large for a number", None
     return "", "", None
