@@ -1,6 +1,7 @@
 """YAML from strangers: one document, the scalars of YAML 1.2, no tags, no merging, no key twice, everything bounded.
 
-Read from the events of a full parser; what that lets through and YAML forbids is found by `yamlrules`.
+Small files of plain `key: value` lines are read by `simpleyaml`, all others from the events of a full parser; both give
+the same values and places.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.files.strict.guard import guarded, in_words, place_of
 from hybrid_engine.files.strict.jsontext import decode_utf8
+from hybrid_engine.files.strict.simpleyaml import parse_simple
 from hybrid_engine.files.strict.yamlbuilder import MAX_NODES, Builder, Positions
 from hybrid_engine.files.strict.yamlrules import SourceRules
 from hybrid_engine.model.words import Json
@@ -49,6 +51,8 @@ def _parse(text: str, file: str | None, error: type[InputError]) -> tuple[Json, 
         message = f"the character {code} ends a line in YAML 1.1 and is text in 1.2"
         hint = f'write "{code}" in double quotes'
         raise error(message, file=file, line=line, column=column, code="line_separator", hint=hint)
+    if simple := parse_simple(text):
+        return simple
     return _parse_events(text, file, error)
 
 
