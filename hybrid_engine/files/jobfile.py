@@ -57,7 +57,13 @@ class JobEntry:
         self._positions = positions
 
     def explain(self, error: InputError) -> InputError:
-        """`error` about this job, with file, line and column filled in, for each of its problems too."""
+        """`error` about this job, with file, line and column filled in, for each of its problems too.
+
+        An error of another file (the job's template is broken) becomes one at the field that leads there: what is put
+        aside is the job. The template's own error is not changed, because it is kept and told to others.
+        """
+        if error.file is not None and error.file != self.file:
+            error = JobError(f"cannot be used: {error}", path="template", code="bad_template")
         positions = self._positions or JsonPositions(self.data)
         for problem in (*error.problems, error):
             first = problem.problems[0] if problem.problems else problem

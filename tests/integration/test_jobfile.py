@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_engine.errors import JobError
+from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files.jobfile import MAX_FILE, MAX_LINE, JobFile, read_job_file
 from hybrid_engine.files.strict import read_plain_file
 from hybrid_engine.rules.params import check_params
@@ -175,6 +175,20 @@ def test_an_unknown_template_is_told_at_its_value(tmp_path: Path) -> None:
     (entry,) = read_job_file(a_file(tmp_path, "x.yaml", "template: nope\n"))
     error = entry.explain(JobError("there is none", path="template", code="unknown_template"))
     assert (error.line, error.column) == (1, 11)
+
+
+@pytest.mark.parametrize(("name", "text"), [("x.yaml", "template: t\n"), ("x.jsonl", '{"template": "t"}\n')])
+def test_a_broken_template_is_told_at_the_job_that_names_it(tmp_path: Path, name: str, text: str) -> None:
+    (entry,) = read_job_file(a_file(tmp_path, name, text))
+    broken = TemplateError.of([
+        TemplateError("is missing", path="steps", file="templates/t.yaml", line=3, column=1),
+        TemplateError("unknown key", path="stps", file="templates/t.yaml", line=4, column=2),
+    ])  # fmt: skip
+    error = entry.explain(broken)
+    assert (error.file, error.line, error.path, error.code) == (name, 1, "template", "bad_template")
+    assert error.as_dict()["file"] == name
+    assert "templates/t.yaml:3:1: 2 problems: line 3: steps: is missing; line 4: stps: unknown key" in error.message
+    assert (broken.file, broken.line) == ("templates/t.yaml", 3)
 
 
 def test_an_unknown_field_is_told_at_its_name_and_several_problems_each_in_place(tmp_path: Path) -> None:
