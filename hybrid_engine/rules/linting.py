@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from hybrid_engine.errors import ExpressionError, InputError, TemplateError
 from hybrid_engine.model.nearest import did_you_mean, nearest
 from hybrid_engine.model.template import Concurrency, Step, Template
+from hybrid_engine.rules.expression_syntax import COMPUTED
 from hybrid_engine.rules.expressions import compile_condition, compile_value
 from hybrid_engine.rules.graph import Ancestry, graph_problems
 from hybrid_engine.rules.params import check_value
@@ -143,7 +144,9 @@ def _reference(template: Template, path: str, reference: str, order: Ancestry | 
     root, *rest = reference.split(".")
     if root not in ROOTS:
         yield Problem("error", path, f"there is no name {root!r}", did_you_mean(root, ROOTS), "unknown_name")
-    elif not rest:
+    elif root == "steps":
+        yield from _step_reference(template, path, rest, order)
+    elif not rest or rest[0] == COMPUTED:
         return
     elif root == "params" and rest[0] not in template.params:
         hint: str | None = did_you_mean(rest[0], template.params) or "the template has no parameters"
@@ -151,12 +154,13 @@ def _reference(template: Template, path: str, reference: str, order: Ancestry | 
     elif root == "workflow" and rest[0] not in WORKFLOW_FIELDS:
         hint = did_you_mean(rest[0], WORKFLOW_FIELDS)
         yield Problem("error", path, f"a workflow has no {rest[0]!r}", hint, "unknown_name")
-    elif root == "steps":
-        yield from _step_reference(template, path, rest, order)
 
 
 def _step_reference(template: Template, path: str, rest: list[str], order: Ancestry | None) -> Iterator[Problem]:
-    name = rest[0]
+    name = rest[0] if rest else COMPUTED
+    if name == COMPUTED:
+        yield from _any_step(path, computed=bool(rest))
+        return
     if name not in template.steps:
         yield Problem("error", path, f"there is no step {name!r}", _step_hint(name, template), "unknown_step")
         return
@@ -169,10 +173,20 @@ def _step_reference(template: Template, path: str, rest: list[str], order: Ances
         else:
             message = f"step {name!r} need not be over by then"
             yield Problem("error", path, message, f"add needs: {name}", "not_before")
-    if len(rest) > 1 and rest[1] not in STEP_FIELDS:
+    if len(rest) > 1 and rest[1] not in (*STEP_FIELDS, COMPUTED):
         near = "output" if rest[1] in ("result", "outputs") else nearest(rest[1], STEP_FIELDS)
         hint = f"did you mean {near!r}?" if near else f"write steps.{name}.output.{rest[1]}"
         yield Problem("error", path, f"a step has no {rest[1]!r}", hint, "unknown_name")
+
+
+def _any_step(path: str, *, computed: bool) -> Iterator[Problem]:
+    """`steps` as a whole, or with a name that only the evaluation knows."""
+    if path.startswith("env."):
+        message = "the template's env is for all steps, so it can know none"
+        yield Problem("error", path, message, "write it in the env of the steps that need it", "not_before")
+    elif not computed:
+        message = "steps as a whole has all steps, also those that need not be over by then"
+        yield Problem("warning", path, message, "write steps.<name>.output", "not_before")
 
 
 def _step_hint(name: str, template: Template) -> str | None:

@@ -88,7 +88,7 @@ def told(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):
+    if hasattr(value, "keys"):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
