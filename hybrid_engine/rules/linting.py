@@ -79,6 +79,7 @@ def lint(template: Template, functions: Mapping[str, Signature] | None = None) -
     found = [Problem.of(error) for error in graph_problems(template.steps)]
     order = Ancestry(template.steps) if not found else None
     found += _params(template)
+    found += _labels(template)
     found += _environment(template)
     for name, step in template.steps.items():
         found += _expressions(template, name, step, order)
@@ -92,6 +93,8 @@ def lint(template: Template, functions: Mapping[str, Signature] | None = None) -
 def _params(template: Template) -> Iterator[Problem]:
     """Defaults and choices must be what the parameter wants."""
     for name, spec in template.params.items():
+        if isinstance(spec.default, str) and "${{" in spec.default:
+            yield Problem("warning", f"params.{name}.default", "is taken as it is: ${{ }} is not evaluated here")
         plain = spec.model_dump(mode="json", exclude_defaults=True)
         for index, choice in enumerate(spec.choices or ()):
             try:
@@ -103,6 +106,15 @@ def _params(template: Template) -> Iterator[Problem]:
                 check_value(plain, spec.default)
             except ValueError as error:
                 yield Problem("error", f"params.{name}.default", str(error), code="bad_default")
+
+
+def _labels(template: Template) -> Iterator[Problem]:
+    """Labels are read by those who look for workflows, before any of it runs: there is nothing to evaluate."""
+    for name, text in template.labels.items():
+        if "${{" in text:
+            message = "labels are plain text: ${{ }} is not evaluated here"
+            hint = "give what differs from job to job as a label of the job"
+            yield Problem("error", f"labels.{name}", message, hint, "not_an_expression")
 
 
 def _environment(template: Template) -> Iterator[Problem]:
