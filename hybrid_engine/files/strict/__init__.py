@@ -11,12 +11,13 @@ from hybrid_engine.files.strict.documents import Places, parse_document, parse_o
 from hybrid_engine.files.strict.guard import guarded
 from hybrid_engine.files.strict.jsontext import JsonPositions, parse_json
 from hybrid_engine.files.strict.plainfile import open_plain_file, read_plain_file
-from hybrid_engine.files.strict.yamltext import Positions, parse_yaml
+from hybrid_engine.files.strict.yamltext import Positions, YamlLimits, parse_yaml
 
 __all__ = [
     "JsonPositions",
     "Places",
     "Positions",
+    "YamlLimits",
     "guarded",
     "open_plain_file",
     "parse_document",

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.files.strict.jsontext import JsonPositions, parse_json
-from hybrid_engine.files.strict.yamltext import parse_yaml
+from hybrid_engine.files.strict.yamltext import YamlLimits, parse_yaml
 from hybrid_engine.model.words import Json
 
 
@@ -20,17 +20,17 @@ class Places(Protocol):
 
 
 def parse_document(
-    data: bytes, name: str, *, file: str | None = None, error: type[InputError] = JobError, limit: int | None = None
+    data: bytes,
+    name: str,
+    *,
+    file: str | None = None,
+    error: type[InputError] = JobError,
+    limits: YamlLimits | None = None,
 ) -> tuple[Json, Places]:
-    """The value of a document and the places of its fields: JSON when `name` says so, else YAML.
-
-    `limit` is the number of bytes that are read as YAML, when it is not the usual one.
-    """
+    """The value of a document and the places of its fields: JSON when `name` says so, else YAML of at most `limits`."""
     if name.lower().endswith(".json"):
         return parse_json(data, file=file, error=error), JsonPositions(data)
-    if limit is None:
-        return parse_yaml(data, file=file, error=error)
-    return parse_yaml(data, file=file, error=error, limit=limit)
+    return parse_yaml(data, file=file, error=error, limits=limits or YamlLimits())
 
 
 def parse_object(data: bytes, *, file: str | None = None, error: type[InputError] = JobError) -> dict[str, Any]:

@@ -58,8 +58,9 @@ class _Open:
 class Builder:
     """Takes the events of one text, one after the other; `finish` gives the value, `positions` the places."""
 
-    def __init__(self, file: str | None, error: type[InputError]) -> None:
+    def __init__(self, file: str | None, error: type[InputError], max_nodes: int = MAX_NODES) -> None:
         self.positions = Positions()
+        self._max_nodes = max_nodes
         self._file = file
         self._error = error
         self._open: list[_Open] = []
@@ -159,8 +160,8 @@ class Builder:
         """Put a value where it belongs; its path."""
         place = (event.start_mark.line + 1, event.start_mark.column + 1)
         self._values += size
-        if self._values > MAX_NODES:
-            raise self._refuse(event, "too_many_values", f"more than {MAX_NODES} values, aliases written out")
+        if self._values > self._max_nodes:
+            raise self._refuse(event, "too_many_values", f"more than {self._max_nodes} values, aliases written out")
         if not self._open:
             self._root.append(value)
             self.positions.values[""] = place

@@ -7,7 +7,7 @@ the same values and places.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.files.strict.guard import guarded, in_words, place_of
@@ -17,7 +17,7 @@ from hybrid_engine.files.strict.yamlbuilder import MAX_NODES, Builder, Positions
 from hybrid_engine.files.strict.yamlrules import SourceRules
 from hybrid_engine.model.words import Json
 
-__all__ = ["MAX_BYTES", "MAX_NODES", "Positions", "parse_yaml"]
+__all__ = ["MAX_BYTES", "MAX_NODES", "Positions", "YamlLimits", "parse_yaml"]
 
 MAX_BYTES = 1024 * 1024
 _LONG_TAG = re.compile(r"(?:^|[\s,:\[{-])!\S{1024}")
@@ -29,16 +29,26 @@ _SEPARATOR = re.compile("[\x85\u2028\u2029]")
 _VERSION = re.compile(r"%YAML +1\.2\s")
 
 
+class YamlLimits(NamedTuple):
+    """How much of a text is read: bytes of it, and values after aliases have been written out."""
+
+    bytes: int = MAX_BYTES
+    values: int = MAX_NODES
+
+
+_USUAL = YamlLimits()
+
+
 def parse_yaml(
-    data: bytes, *, file: str | None = None, error: type[InputError] = JobError, limit: int = MAX_BYTES
+    data: bytes, *, file: str | None = None, error: type[InputError] = JobError, limits: YamlLimits = _USUAL
 ) -> tuple[Json, Positions]:
     """The value of a YAML document in plain data, and where its fields stand. Raises `error` with line and column."""
-    if len(data) > limit:
-        raise error(f"is {len(data)} bytes; at most {limit} are read as YAML", file=file, code="too_large")
-    return guarded(lambda: _parse(decode_utf8(data, file, error), file, error), "YAML", file, error)
+    if len(data) > limits.bytes:
+        raise error(f"is {len(data)} bytes; at most {limits.bytes} are read as YAML", file=file, code="too_large")
+    return guarded(lambda: _parse(decode_utf8(data, file, error), file, error, limits.values), "YAML", file, error)
 
 
-def _parse(text: str, file: str | None, error: type[InputError]) -> tuple[Json, Positions]:
+def _parse(text: str, file: str | None, error: type[InputError], values: int) -> tuple[Json, Positions]:
     if long := _LONG_TAG.search(text):
         raise error("tags are not taken", file=file, line=text.count("\n", 0, long.end()) + 1, code="tag")
     if (directive := _DIRECTIVE.match(text)) and not _VERSION.match(text, directive.end() - 1):
@@ -53,17 +63,19 @@ def _parse(text: str, file: str | None, error: type[InputError]) -> tuple[Json, 
         raise error(message, file=file, line=line, column=column, code="line_separator", hint=hint)
     if simple := parse_simple(text):
         return simple
-    return _parse_events(text, file, error)
+    return _parse_events(text, file, error, values)
 
 
-def _parse_events(text: str, file: str | None, error: type[InputError]) -> tuple[Json, Positions]:
+def _parse_events(
+    text: str, file: str | None, error: type[InputError], values: int = MAX_NODES
+) -> tuple[Json, Positions]:
     if text[-1] in " \t" and not text[text.rfind("\n") + 1 :].strip():
         text += "\n"  # the scanner drops a last line of spaces from a block of text when no line break follows
     from hybrid_engine.files.strict.yamlevents import Events
 
     events = Events(text)
     rules = SourceRules(text, file, error)
-    builder = Builder(file, error)
+    builder = Builder(file, error, values)
     try:
         for event in events:
             rules.check(event)
