@@ -65,6 +65,7 @@ class JobEntry:
         if error.file is not None and error.file != self.file:
             error = JobError(f"cannot be used: {error}", path="template", code="bad_template")
         positions = self._positions or JsonPositions(self.data)
+        positions.look_up([problem.path or "" for problem in error.problems])
         for problem in (*error.problems, error):
             first = problem.problems[0] if problem.problems else problem
             place = positions.locate(first.path or "", key=first.code in _OF_THE_NAME) or (1, 1)

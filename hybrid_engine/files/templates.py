@@ -303,6 +303,7 @@ def _parse(data: bytes, path: str, file: str) -> tuple[Json, Places]:
 
 
 def _placed(problems: list[Problem], positions: Places, file: str) -> TemplateError:
+    positions.look_up([problem.path for problem in problems])
     placed = [problem.at(file, _place(problem, positions)) for problem in problems]
     placed.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     return TemplateError.of([problem.as_error() for problem in placed])

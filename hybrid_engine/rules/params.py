@@ -24,6 +24,8 @@ TYPES: dict[str, str] = {
     "array": "a list",
 }
 MAX_DIGITS = 100
+MAX_PROBLEMS = 100
+"""So many are told. Each is looked for in the file and compared with all right names, and a file may have 100,000."""
 MAX_MATCHED = 100_000
 """Characters of a value that a pattern is applied to; a longer one must be bounded by max_length anyway."""
 
@@ -44,6 +46,9 @@ def check_params(specs: Mapping[str, dict[str, Any]], given: object, *, coerce: 
     problems: list[JobError] = []
     for name in given:
         if name not in specs:
+            if len(problems) == MAX_PROBLEMS:
+                problems.append(too_many("params"))
+                break
             problems.append(_unknown(name, specs))
     params: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -80,6 +85,12 @@ def check_value(spec: Mapping[str, Any], value: Any) -> Any:
             f"must be one of {', '.join(map(told, choices))}, not {told(value)}" + (f"; {near}" if near else "")
         )
     return value
+
+
+def too_many(path: str | None = None) -> JobError:
+    """The last problem of a list that is cut."""
+    message = f"more than {MAX_PROBLEMS} problems; the rest is not looked at"
+    return JobError(message, path=path, code="too_many_problems")
 
 
 def told(value: object) -> str:

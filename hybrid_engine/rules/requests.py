@@ -11,7 +11,7 @@ from hybrid_engine.model.ids import check_id, check_name, check_user, is_name
 from hybrid_engine.model.job import FORMAT, REQUEST_FIELDS
 from hybrid_engine.model.jsontext import encode
 from hybrid_engine.model.nearest import did_you_mean
-from hybrid_engine.rules.params import told
+from hybrid_engine.rules.params import MAX_PROBLEMS, told, too_many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def check_request(raw: object) -> dict[str, Any]:
     problems: list[InputError] = []
     request: dict[str, Any] = {}
     for field, value in raw.items():
+        if len(problems) >= MAX_PROBLEMS:
+            problems.append(too_many())
+            break
         check = _CHECKS.get(field)
         try:
             if check is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ import pytest
 
 from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files.jobfile import MAX_FILE, MAX_LINE, JobFile, read_job_file
-from hybrid_engine.files.strict import read_plain_file
+from hybrid_engine.files.strict import jsontext, read_plain_file
 from hybrid_engine.rules.params import check_params
 from hybrid_engine.rules.requests import check_request
 
@@ -175,6 +176,24 @@ def test_an_unknown_template_is_told_at_its_value(tmp_path: Path) -> None:
     (entry,) = read_job_file(a_file(tmp_path, "x.yaml", "template: nope\n"))
     error = entry.explain(JobError("there is none", path="template", code="unknown_template"))
     assert (error.line, error.column) == (1, 11)
+
+
+@pytest.mark.parametrize("among", ["fields", "params"])
+def test_very_many_problems_are_cut_and_placed_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, among: str
+) -> None:
+    many = {f"parm{n}": 1 for n in range(30_000)}
+    content = {"template": "t", **many} if among == "fields" else {"template": "t", "params": many}
+    (entry,) = read_job_file(a_file(tmp_path, "x.json", json.dumps(content)))
+    with pytest.raises(JobError) as caught:
+        check_params({"param": {}}, check_request(entry.raw)["params"])
+    passes = []
+    monkeypatch.setattr(jsontext, "_walk", lambda text, walk=jsontext._walk: (passes.append(text), walk(text))[1])
+    error = entry.explain(caught.value)
+    assert len(passes) == 1
+    assert [problem.code for problem in error.problems][99:101] == ["unknown_field" if among == "fields" else
+                                                                    "unknown_param", "too_many_problems"]  # fmt: skip
+    assert len({(problem.line, problem.column) for problem in error.problems[:100]}) == 100
 
 
 @pytest.mark.parametrize(("name", "text"), [("x.yaml", "template: t\n"), ("x.jsonl", '{"template": "t"}\n')])

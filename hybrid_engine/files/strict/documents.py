@@ -5,6 +5,7 @@ Whatever is wrong with the content, and whatever a parser raises over it, is an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from hybrid_engine.errors import InputError, JobError
@@ -16,6 +17,7 @@ from hybrid_engine.model.words import Json
 class Places(Protocol):
     """Where the fields of a document stand."""
 
+    def look_up(self, paths: Iterable[str]) -> None: ...
     def locate(self, path: str, *, key: bool = False) -> tuple[int, int] | None: ...
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from json import JSONDecodeError
 from typing import Any, NamedTuple, NoReturn
 
@@ -100,26 +101,55 @@ def decode_utf8(data: bytes, file: str | None, error: type[InputError]) -> str:
     return text
 
 
+_Path = tuple[str, ...]
+
+
 class JsonPositions:
-    """Where the fields of a JSON text stand; looked for only when somebody asks, because only errors do."""
+    """Where the fields of a JSON text stand; looked for only when somebody asks, because only errors do.
+
+    One look goes through the whole text, so who has many errors asks for all their places by `look_up` first.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._text = data.decode(errors="replace")
+        self._looked_up: set[_Path] = set()
+        self._values: dict[_Path, int] = {}
+        self._keys: dict[_Path, int] = {}
+        self._line_ends: list[int] | None = None
+
+    def look_up(self, paths: Iterable[str | Sequence[str | int]]) -> None:
+        """Find the places of all these fields, and of what is around them, in one pass."""
+        wanted = {_path(path) for path in paths} - self._looked_up
+        around = {path[:length] for path in wanted for length in range(len(path) + 1)}
+        if wanted:
+            for token in _walk(self._text):
+                if token.path in around:
+                    (self._keys if token.is_key else self._values).setdefault(token.path, token.start)
+        self._looked_up |= wanted
 
     def locate(self, path: str | Sequence[str | int], *, key: bool = False) -> tuple[int, int] | None:
         """(line, column) of the field with this path, or of the nearest one around it that is there.
 
         `key` asks for the place of the field's name instead of its value.
         """
-        wanted = tuple(path.split(".")) if isinstance(path, str) else tuple(str(part) for part in path)
-        best, depth = None, -1
-        for token in _walk(self._text):
-            at = token.path
-            if len(at) > depth and wanted[: len(at)] == at and (not token.is_key or (key and at == wanted)):
-                best, depth = token.start, len(at)
-                if depth == len(wanted):
-                    break
-        return None if best is None else place_of(self._text, best)
+        wanted = _path(path)
+        self.look_up([wanted])
+        if key and wanted in self._keys:
+            return self._place(self._keys[wanted])
+        for length in range(len(wanted), -1, -1):
+            if wanted[:length] in self._values:
+                return self._place(self._values[wanted[:length]])
+        return None
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        if self._line_ends is None:
+            self._line_ends = [match.start() for match in re.finditer("\n", self._text)]
+        line = bisect_left(self._line_ends, offset)
+        return line + 1, offset - (self._line_ends[line - 1] if line else -1)
+
+
+def _path(path: str | Sequence[str | int]) -> _Path:
+    return tuple(path.split(".")) if isinstance(path, str) else tuple(str(part) for part in path)
 
 
 def _is_too_deep(value: Json) -> bool:

@@ -6,7 +6,7 @@ it is refused. What the events do not show (comments, indentation) is for `yamlr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hybrid_engine.errors import InputError
@@ -26,6 +26,9 @@ class Positions:
     def __init__(self) -> None:
         self.values: dict[str, tuple[int, int]] = {}
         self.keys: dict[str, tuple[int, int]] = {}
+
+    def look_up(self, paths: Iterable[str | Sequence[str | int]]) -> None:
+        """Nothing to do: all places are known since the text was read."""
 
     def locate(self, path: str | Sequence[str | int], *, key: bool = False) -> tuple[int, int] | None:
         """(line, column) of the field with this path, or of the nearest one around it that is there.
