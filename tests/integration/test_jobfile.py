@@ -227,6 +227,29 @@ def test_nonsense_is_refused_as_a_whole(tmp_path: Path, name: str, content: byte
     refused(a_file(tmp_path, name, content))
 
 
+UNFORESEEN = [
+    ("x.yaml", b"%YAML 1.3\n---\ntemplate: t", 1), ("x.yaml", b'template: t\nkey: "\\UFFFFFFFF"', 2),
+    ("x.yaml", b'template: t\nkey: "\\U80000000"', 2), ("x.json", b'{"template": "t",\n"priority":1e9999x}', 2),
+]  # fmt: skip
+"""Content at which a parser raises something else than it documents."""
+
+
+@pytest.mark.parametrize(("name", "content", "line"), UNFORESEEN)
+def test_what_no_parser_documents_is_an_error_of_the_file(tmp_path: Path, name: str, content: bytes, line: int) -> None:
+    error = refused(a_file(tmp_path, name, content))
+    assert (error.file, error.line) == (name, line)
+
+
+def test_in_a_line_it_hurts_that_line_only(tmp_path: Path) -> None:
+    content = b'{"template":"a"}\n{"priority":1e9999x}\n{"template":"b"}\n'
+    entries = read_job_file(a_file(tmp_path, "x.jsonl", content))
+    assert [entry.error and (entry.error.code, entry.error.line) for entry in entries] == [
+        None,
+        ("not_finite", 2),
+        None,
+    ]
+
+
 # --- many jobs ----------------------------------------------------------------------------------------------------
 
 

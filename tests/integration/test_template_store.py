@@ -148,6 +148,22 @@ def test_a_file_that_is_no_template_is_refused(layout: Layout, text: bytes, code
     assert (error.code, error.file) == (code, "templates/x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.yaml", b"%YAML 1.3\n---\nsteps: {}"), ("x.yaml", b'description: "\\UFFFFFFFF"'),
+    ("x.json", b'{"priority":1e9999x}')],
+)  # fmt: skip
+def test_what_no_parser_documents_is_an_error_of_the_template(layout: Layout, name: str, content: bytes) -> None:
+    write(layout, name, content)
+    store = TemplateStore(layout)
+    for ask in (store.load, store.current):
+        with pytest.raises(TemplateError) as caught:
+            ask("x")
+        assert (caught.value.file, caught.value.line) == (f"templates/{name}", 1)
+    (problem,) = store.findings("x")
+    assert problem.severity == "error"
+
+
 def test_a_fifo_in_the_place_of_a_template_does_not_block(layout: Layout) -> None:
     os.mkfifo(os.path.join(layout.templates, "x.yaml"))
     assert refused(TemplateStore(layout), "x").code == "not_a_plain_file"
