@@ -88,13 +88,10 @@ def frozen_template(settings: Settings, name: str) -> tuple[dict[str, Any], str]
 def _params_of_file(path: str) -> dict[str, Any]:
     from hybrid_engine.errors import JobError
     from hybrid_engine.files.jobfile import MAX_FILE
-    from hybrid_engine.files.strict import parse_json, parse_yaml, read_plain_file
+    from hybrid_engine.files.strict import parse_document, read_plain_file
 
     data, _ = read_plain_file(path, MAX_FILE, links=None, error=JobError)
-    if path.endswith(".json"):
-        found = parse_json(data, file=path, error=JobError)
-    else:
-        found = parse_yaml(data, file=path, error=JobError)[0]
+    found, _ = parse_document(data, path, file=path, error=JobError)
     if not isinstance(found, dict):
         raise JobError("must be a mapping of names to values", file=path)
     return found

@@ -16,6 +16,7 @@ from hybrid_engine.model.stamps import moment
 from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
 from hybrid_engine.ports.storage import Store
+from hybrid_engine.rules.retries import wait_until
 
 SUBMIT_AGAIN = 0.2
 
@@ -85,9 +86,8 @@ class Performer:
     def _wake_later(self, run: Run, effect: WakeStep) -> None:
         """Wake the step at its moment. The wall clock is looked at again every half minute, and however it was set, a
         delay never gets longer than the policy's longest."""
-        retry = run.plan.definition(effect.step).retry
-        most = retry.max_delay.total_seconds() if retry.max_delay else float("inf")
-        self._look_at_clock(run.id, effect, self._reactor.monotonic() + most)
+        delay = wait_until(run.plan.definition(effect.step).retry, moment(effect.at), self._clock())
+        self._look_at_clock(run.id, effect, self._reactor.monotonic() + delay.total_seconds())
 
     def _look_at_clock(self, workflow: str, effect: WakeStep, latest: float) -> None:
         seconds = (moment(effect.at) - self._clock()).total_seconds()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -42,16 +41,28 @@ def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
         whole = data.endswith(b"\n") and data[:-1].isdigit() and len(data) <= 4
         return of_exit(attempt, folder, int(data)) if whole else None
     try:
-        return of_answer(attempt, json.loads(data))
-    except (ValueError, TypeError, RecursionError):
+        answer = strict.parse_json(data, file="exit")
+    except InputError:
         return None
+    return of_answer(attempt, answer) if isinstance(answer, dict) else None
 
 
 def of_answer(attempt: Attempt, answer: dict[str, Json]) -> Outcome:
     """The outcome that a function's worker reports."""
     if "error" in answer:
-        return _failed(attempt, answer["error"], None)
+        return _failed(attempt, _error_of(answer["error"]), None)
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", answer.get("output"))
+
+
+def _error_of(found: Json) -> dict[str, Json]:
+    """A reported error, with the fields that every error has and in characters that a journal can hold.
+
+    It comes from where functions run: what they raise may have any text, and they can write to their answer's file.
+    """
+    if isinstance(found, dict) and isinstance(found.get("kind"), str) and isinstance(found.get("message"), str):
+        fields = ((name, found.get(name)) for name in ("kind", "message", "where"))
+        return {name: text.encode(errors="backslashreplace").decode() for name, text in fields if isinstance(text, str)}
+    return {"kind": "bad_output", "message": "the worker's answer cannot be read"}
 
 
 def _failed(attempt: Attempt, error: dict[str, Json], code: int | None) -> Outcome:
@@ -112,7 +123,7 @@ def read_output(path: str) -> Json:
         return None
     if data.lstrip().startswith(b"{"):
         return strict.parse_json(data, file="output")
-    return _read_pairs(data)
+    return strict.guarded(lambda: _read_pairs(data), "name=value", "output", InputError)
 
 
 def _read_pairs(data: bytes) -> dict[str, str]:

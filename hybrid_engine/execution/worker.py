@@ -29,6 +29,8 @@ from hybrid_engine import authoring
 HEADER = struct.Struct(">I")
 MAX_OUTPUT = 1 << 20
 MAX_DEPTH = 64
+MAX_DIGITS = 100
+"""Of a whole number, as in the JSON that a shell step writes."""
 LEASE_SIZE = 512
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -345,36 +347,68 @@ class Worker:
 
 def _answer_of(functions: Functions, request: dict[str, Any]) -> bytes:
     try:
-        output = _call(functions.get(request["function"]), request["arguments"])
-        try:
-            answer = _encode({"key": request["key"], "output": output})
-            if depth_exceeds(answer, MAX_DEPTH):
-                raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise FunctionError("bad_output", f"returned something that is not JSON: {error}") from None
+        return _success(request["key"], _call(functions.get(request["function"]), request["arguments"]))
+    except FunctionError as error:
+        return _failure(error.kind, str(error))
+    except SystemExit as error:
+        return _failure("exit", f"the function called exit({_words(error.code)})")
+    except BaseException as error:
+        traceback.print_exc(file=sys.stderr)
+        message = f"{type(error).__name__}: {_words(error)}"[:2000]
+        return _failure("exception", message, where=_last_line(error))
+
+
+def _success(key: str, output: Any) -> bytes:
+    """The answer with a function's output. Raises FunctionError when that is not JSON, or would not come back whole."""
+    try:
+        answer = _encode({"key": key, "output": output})
         if len(answer) > MAX_OUTPUT:
             raise FunctionError(
                 "bad_output", f"returned more than {MAX_OUTPUT} bytes; leave large results as artifacts"
             )
-        return _as_text(answer)
-    except FunctionError as error:
-        return _encode({"error": {"kind": error.kind, "message": str(error)}}).encode("utf-8", "backslashreplace")
-    except SystemExit as error:
-        return _encode({"error": {"kind": "exit", "message": f"the function called exit({error.code})"}}).encode()
-    except BaseException as error:
-        traceback.print_exc(file=sys.stderr)
-        where = _last_line(error)
-        message = f"{type(error).__name__}: {error}"[:2000]
-        return _encode({"error": {"kind": "exception", "message": message, "where": where}}).encode(
-            "utf-8", "backslashreplace"
-        )
-
-
-def _as_text(answer: str) -> bytes:
-    try:
+        if depth_exceeds(answer, MAX_DEPTH):
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+        _read_back(answer)
         return answer.encode()
+    except FunctionError:
+        raise
     except UnicodeEncodeError:
         raise FunctionError("bad_output", "returned half of a surrogate pair, which is not text") from None
+    except Exception as error:  # an object of the function's own may raise anything while it is encoded
+        raise FunctionError("bad_output", f"returned something that is not JSON: {_words(error)}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keys that are not text become text on the way: 1 and "1" would be one key, and a value would be lost."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r:.80} is there twice, as text and as something else")
+    return found
+
+
+def _whole(digits: str) -> None:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits; at most {MAX_DIGITS}")
+
+
+_read_back = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_whole).decode
+
+
+def _failure(kind: str, message: str, **more: str) -> bytes:
+    # Escaped first: half of a surrogate pair in an exception's text would come back as one, and no journal can hold it.
+    error = {"kind": kind, "message": message, **more}
+    plain = {name: text.encode(errors="backslashreplace").decode() for name, text in error.items()}
+    return _encode({"error": plain}).encode()
+
+
+def _words(said: object) -> str:
+    """The text of a function's own object, whose `__str__` may raise, too."""
+    try:
+        return str(said)
+    except Exception:
+        return f"<{type(said).__name__} without words>"
 
 
 def depth_exceeds(text: str, limit: int) -> bool:

@@ -5,6 +5,7 @@ Nothing here decides what is right; that is in the models.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -89,9 +90,15 @@ def _problem(item: ErrorDetails, model: type[BaseModel]) -> TemplateError:
     hint = None
     if item["type"] == "literal_error":
         hint = did_you_mean(item["input"], [part.strip("' ") for part in str(item["ctx"]["expected"]).split(",")])
-    return TemplateError(
-        template.format(was=_told(item["input"]), **item.get("ctx", {})), path=path, code=code, hint=hint
-    )
+    return TemplateError(template.format(was=_told(item["input"]), **_context(item)), path=path, code=code, hint=hint)
+
+
+def _context(item: ErrorDetails) -> dict[str, Any]:
+    """What pydantic says beside the type; of a mapping that is too long it does not say the length."""
+    context = dict(item.get("ctx", {}))
+    if context.get("actual_length", 0) is None and isinstance(item["input"], Sized):
+        context["actual_length"] = len(item["input"])
+    return context
 
 
 def _told(value: Any) -> str:

@@ -105,7 +105,8 @@ def test_every_variable_of_a_step_is_in_the_documents() -> None:
 
 
 def test_every_kind_of_error_is_in_the_documents() -> None:
-    pattern = r'"kind": (?:"(\w+)"|"(\w+)" if [^"]*"(\w+)")|FunctionError\(\s*"(\w+)"|ended_by\(\s*[\w.]+, "(\w+)"'
+    said = r'"kind": (?:"(\w+)"|"(\w+)" if [^"]*"(\w+)")'
+    pattern = said + r'|(?:FunctionError|_failure)\(\s*"(\w+)"|ended_by\(\s*[\w.]+, "(\w+)"'
     kinds: set[str] = set()
     for path in (ROOT / "hybrid_engine").rglob("*.py"):
         for match in re.findall(pattern, path.read_text()):

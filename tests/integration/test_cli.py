@@ -223,6 +223,27 @@ def test_params_come_from_a_file_and_the_command_line_on_top(hybrid: Hybrid, lay
     assert queue.read_job(layout.journal(found.json["id"])).params == {"name": "line", "times": 3}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("p.yaml", "%YAML 1.3\n---\nname: x"), ("p.yaml", 'name: "\\UFFFFFFFF"'), ("p.json", '{"a":1e9999x}')],
+)
+def test_params_that_no_parser_can_read_are_one_message(
+    hybrid: Hybrid, layout: Layout, name: str, content: str
+) -> None:
+    Path(layout.home, name).write_text(content)
+    found = hybrid("enqueue", "greet", "--params-file", name)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"hybrid: {name}:1:")
+
+
+def test_templates_that_no_parser_can_read_are_listed_with_their_errors(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.templates, "a.yaml").write_text("%YAML 1.3\n---\nsteps: 3\n")
+    Path(layout.templates, "b.yaml").write_text('description: "\\U80000000"')
+    rows = {row["name"]: row for row in hybrid("templates", "list", "--json").json}
+    assert "directives are not taken" in rows["a"]["error"]
+    assert "is not a character" in rows["b"]["error"]
+
+
 def test_a_broken_template_is_told_and_its_last_good_version_used(hybrid: Hybrid, layout: Layout) -> None:
     first = hybrid("enqueue", "greet").out.strip()
     Path(layout.templates, "greet.yaml").write_text("name: greet\nsteps: {\n")

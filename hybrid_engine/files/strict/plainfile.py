@@ -1,7 +1,6 @@
-"""Files and texts that strangers gave us, read so that none of them can hang, swell or mislead the engine.
+"""Opening and reading files that somebody else wrote: plain files only, of bounded size, without following links.
 
-`read_plain_file` opens, `parse_json` and `parse_yaml` read; all three refuse with an InputError that names the place.
-Nothing here knows what a job or a template is. Our own files (journals, states) are read elsewhere.
+Nothing here looks at the content. Our own files (journals, states) are read by `files.atomic`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,6 @@ import os
 import stat
 
 from hybrid_engine.errors import InputError, JobError
-from hybrid_engine.files.strict_json import JsonPositions, parse_json
-from hybrid_engine.files.strict_yaml import Positions, parse_yaml
-
-__all__ = [
-    "JsonPositions",
-    "Positions",
-    "open_plain_file",
-    "parse_json",
-    "parse_yaml",
-    "read_plain_file",
-]
 
 # O_NONBLOCK: opening a FIFO must not wait for its writer. O_NOCTTY: opening a terminal must not adopt it.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY

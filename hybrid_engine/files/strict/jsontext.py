@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from json import JSONDecodeError
 from typing import Any, NamedTuple, NoReturn
 
 from hybrid_engine.errors import InputError, JobError
+from hybrid_engine.files.strict.guard import guarded, place_of
 from hybrid_engine.model.words import Json
 
 MAX_DEPTH = 64
@@ -20,6 +22,7 @@ MAX_DIGITS = 100
 
 _BOM = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _TOKEN = re.compile(r'[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+|\S)', re.DOTALL)
 
 
@@ -59,14 +62,19 @@ _decode = json.JSONDecoder(
 def parse_json(data: bytes, *, file: str | None = None, error: type[InputError] = JobError) -> Json:
     """The value of a JSON text. Raises `error` with code, line and column."""
     try:
-        value = _decode(data.decode())
-        if data.count(b"[") + data.count(b"{") > MAX_DEPTH and type(value) in (dict, list) and _is_too_deep(value):
-            raise _RefusedError
-        if b"\\u" in data and _SURROGATE.search(data):
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except (ValueError, RecursionError) as failure:
-        raise _diagnose(data, failure, file, error) from None
+        return _value(data)
+    except Exception as failure:
+        cause = failure  # the name of an `except` ends with it
+    raise guarded(lambda: _diagnose(data, cause, file, error), "JSON", file, error)
+
+
+def _value(data: bytes) -> Json:
+    value = _decode(data.decode())
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and type(value) in (dict, list) and _is_too_deep(value):
+        raise _RefusedError
+    if b"\\u" in data and _SURROGATE.search(data):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def decode_utf8(data: bytes, file: str | None, error: type[InputError]) -> str:
@@ -93,30 +101,55 @@ def decode_utf8(data: bytes, file: str | None, error: type[InputError]) -> str:
     return text
 
 
+_Path = tuple[str, ...]
+
+
 class JsonPositions:
-    """Where the fields of a JSON text stand; looked for only when somebody asks, because only errors do."""
+    """Where the fields of a JSON text stand; looked for only when somebody asks, because only errors do.
+
+    One look goes through the whole text, so who has many errors asks for all their places by `look_up` first.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._text = data.decode(errors="replace")
+        self._looked_up: set[_Path] = set()
+        self._values: dict[_Path, int] = {}
+        self._keys: dict[_Path, int] = {}
+        self._line_ends: list[int] | None = None
+
+    def look_up(self, paths: Iterable[str | Sequence[str | int]]) -> None:
+        """Find the places of all these fields, and of what is around them, in one pass."""
+        wanted = {_path(path) for path in paths} - self._looked_up
+        around = {path[:length] for path in wanted for length in range(len(path) + 1)}
+        if wanted:
+            for token in _walk(self._text):
+                if token.path in around:
+                    (self._keys if token.is_key else self._values).setdefault(token.path, token.start)
+        self._looked_up |= wanted
 
     def locate(self, path: str | Sequence[str | int], *, key: bool = False) -> tuple[int, int] | None:
         """(line, column) of the field with this path, or of the nearest one around it that is there.
 
         `key` asks for the place of the field's name instead of its value.
         """
-        wanted = tuple(path.split(".")) if isinstance(path, str) else tuple(str(part) for part in path)
-        best, depth = None, -1
-        for token in _walk(self._text):
-            at = token.path
-            if len(at) > depth and wanted[: len(at)] == at and (not token.is_key or (key and at == wanted)):
-                best, depth = token.start, len(at)
-                if depth == len(wanted):
-                    break
-        return None if best is None else _place(self._text, best)
+        wanted = _path(path)
+        self.look_up([wanted])
+        if key and wanted in self._keys:
+            return self._place(self._keys[wanted])
+        for length in range(len(wanted), -1, -1):
+            if wanted[:length] in self._values:
+                return self._place(self._values[wanted[:length]])
+        return None
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        if self._line_ends is None:
+            self._line_ends = [match.start() for match in re.finditer("\n", self._text)]
+        line = bisect_left(self._line_ends, offset)
+        return line + 1, offset - (self._line_ends[line - 1] if line else -1)
 
 
-def _place(text: str, offset: int) -> tuple[int, int]:
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+def _path(path: str | Sequence[str | int]) -> _Path:
+    return tuple(path.split(".")) if isinstance(path, str) else tuple(str(part) for part in path)
 
 
 def _is_too_deep(value: Json) -> bool:
@@ -198,7 +231,7 @@ def _diagnose(data: bytes, failure: Exception, file: str | None, error: type[Inp
     for token in _walk(text):
         code, message, hint = _refusal(token)
         if code:
-            line, column = _place(text, token.start)
+            line, column = place_of(text, token.start)
             return error(message, file=file, line=line, column=column, code=code, hint=hint)
     return error(f"is not JSON that we take: {failure}", file=file, code="syntax")
 
@@ -232,9 +265,16 @@ def _refusal(token: _Token) -> tuple[str, str, str | None]:
         return "", "", None
     if token.text.lstrip("-") in ("NaN", "Infinity"):
         return "not_finite", f"{token.text} is not JSON", "write null"
-    if token.text.lstrip("-").isdigit():
-        if len(token.text) > MAX_DIGITS:
-            return "too_long_number", f"a whole number of {len(token.text)} digits; at most {MAX_DIGITS}", "use text"
-    elif token.text[0] in "-0123456789" and float(token.text) - float(token.text) != 0.0:
-        return "not_finite", f"{token.text:.40} is too large for a number", None
+    return _refused_number(token.text)
+
+
+def _refused_number(text: str) -> tuple[str, str, str | None]:
+    """The same for a number at the beginning of `text`: what stands behind it the scanner never saw."""
+    match = _NUMBER.match(text)
+    number = match.group() if match else ""
+    if number.lstrip("-").isdigit():
+        if len(number) > MAX_DIGITS:
+            return "too_long_number", f"a whole number of {len(number)} digits; at most {MAX_DIGITS}", "use text"
+    elif number and float(number) - float(number) != 0.0:
+        return "not_finite", f"{number:.40} is too large for a number", None
     return "", "", None
