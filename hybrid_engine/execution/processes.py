@@ -7,13 +7,13 @@ of them lives, across a kill of the engine. No heartbeat, no clock, no trust in 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterable
 
-from hybrid_engine.files import atomic
+from hybrid_engine.execution import leases
 from hybrid_engine.ports.reactor import Reactor
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,39 +39,11 @@ def keep_descriptors() -> None:
                 pass  # that of the listing itself
 
 
-def take_lease(path: str) -> int:
-    """Open and lock a new lease; the descriptor is to be inherited by the step and then closed here."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
-
-
-def lease_is_held(path: str) -> bool:
-    """Does any process of the step live? A missing lease is not held; one that cannot be looked at now may be."""
-    try:
-        fd = os.open(path, atomic.READ)
-    except OSError as error:
-        return error.errno in atomic.PASSING
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-
-
-def lease_pid(path: str) -> int | None:
-    """The pid that the step wrote into its lease as its first act; None when it has not come to that."""
-    try:
-        words = atomic.read(path, 64).split()
-        return int(words[0]) if words else None
-    except (OSError, ValueError):
-        return None
+def has_ended(pidfd: int) -> bool:
+    """Has this process ended? To be asked at an event, too, which may have been meant for an earlier descriptor."""
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def signal_group(group: int, number: int) -> bool:
@@ -103,31 +75,6 @@ def _is_in_group(pid: str, group: int) -> bool:
         return int(words[2]) == group and (words[0] not in b"ZX" or int(words[1]) == os.getpid())
     except (OSError, ValueError, IndexError):
         return False
-
-
-def holders_of(path: str) -> list[int]:
-    """The processes that have this file open. Walks /proc: for the rare case only."""
-    try:
-        wanted = os.stat(path)
-    except OSError:
-        return []
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and _has_open(name, wanted.st_dev, wanted.st_ino):
-            found.append(int(name))
-    return found
-
-
-def _has_open(pid: str, device: int, inode: int) -> bool:
-    folder = f"/proc/{pid}/fd"
-    try:
-        for name in os.listdir(folder):
-            status = os.stat(f"{folder}/{name}")
-            if status.st_ino == inode and status.st_dev == device:
-                return True
-    except OSError:
-        pass
-    return False
 
 
 def strays(known: Iterable[int]) -> list[int]:
@@ -207,8 +154,8 @@ class Ending:
         if self._group is not None:
             signal_group(self._group, number)
         beyond = set(self._others())
-        if self._lease is not None and lease_is_held(self._lease):
-            beyond.update(holders_of(self._lease))
+        if self._lease is not None and leases.is_held(self._lease):
+            beyond.update(leases.holders_of(self._lease))
         for pid in beyond:
             try:
                 os.kill(pid, number)
@@ -219,7 +166,7 @@ class Ending:
         others = self._others()  # first, because it reaps: a zombie would still count as its group
         if self._group is not None and group_lives(self._group):
             return False
-        return not others and not (self._lease is not None and lease_is_held(self._lease))
+        return not others and not (self._lease is not None and leases.is_held(self._lease))
 
     def _check(self) -> None:
         if self._is_over():

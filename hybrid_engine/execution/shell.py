@@ -10,12 +10,12 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Callable
 
-from hybrid_engine.execution import processes, results
+from hybrid_engine.execution import leases, processes, results
+from hybrid_engine.execution.handles import MOURNING, READ_AGAIN, EndedHandle, Handle
+from hybrid_engine.execution.host import Host
 from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
-from hybrid_engine.ports.reactor import Reactor, Timer
 
 _SHELTERED = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
 """The script runs in a subshell, so that nothing in it can keep the outer shell from writing the status down."""
@@ -36,10 +36,7 @@ _BUILTINS = frozenset(
 """Words that are more to a shell than the name of a program."""
 
 LEASE_FD = 9
-READ_AGAIN = 0.1
-MOURNING = 0.1
-"""Seconds between a death by an outsider's SIGKILL and calling it a failure: such a kill often takes us with it, and
-then the attempt is lost, not failed."""
+FIND_AGAIN = 0.05
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ)
 
@@ -49,40 +46,55 @@ def is_plain(script: str) -> bool:
     return _PLAIN_SCRIPT.fullmatch(script) is not None and script.split(None, 1)[0] not in _BUILTINS
 
 
-class ShellAttempt:
-    """One running shell attempt, started by us or taken over. `ended(outcome)` is called once, from the reactor."""
+class ShellRunner:
+    """Starts shell attempts, and takes over those of an engine that is gone."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        attempt: Attempt,
-        folder: str,
-        strays: Callable[[str], list[int]],
-        ended: Callable[[Outcome], None],
-    ) -> None:
-        self.attempt = attempt
-        self.pid: int | None = None
-        self.folder = folder
-        self._reactor = reactor
-        self._strays = strays
-        self._ended = ended
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def start(self, attempt: Attempt) -> Handle:
+        folder = self._host.folder(attempt)
+        env = {**self._host.base, **self._host.variables(attempt, folder)}
+        atomic.make_folder(self._host.layout.artifacts(attempt.workflow))
+        atomic.make_folders(folder)
+        handle = ShellHandle(self._host, attempt, folder)
+        handle.start(env)
+        return handle
+
+    def adopt(self, attempt: Attempt) -> Handle | None:
+        folder = self._host.folder(attempt)
+        if leases.is_held(os.path.join(folder, "lease")):
+            handle = ShellHandle(self._host, attempt, folder)
+            handle.take_over(self._host.remaining(attempt))
+            return handle
+        outcome = results.of_exit_file(attempt, folder)
+        return None if outcome is None else EndedHandle(self._host, outcome, attempt)
+
+    def close(self) -> None:
+        """Shell steps need nobody."""
+
+
+class ShellHandle(Handle):
+    """One running shell attempt. `_ours`: its shell is our child and was not collected yet."""
+
+    def __init__(self, host: Host, attempt: Attempt, folder: str) -> None:
+        super().__init__(host, attempt)
+        self._folder = folder
         self._lease = os.path.join(folder, "lease")
+        self._pid: int | None = None
         self._pidfd = -1
         self._ours = False
-        self._timer: Timer | None = None
-        self._verdict: Outcome | None = None
-        self._ending = False
 
-    def start(self, env: dict[str, str], umask: int) -> None:
+    def start(self, env: dict[str, str]) -> None:
         """Spawn. Raises OSError when the machine cannot (out of processes, descriptors, disk)."""
-        exit_file = os.path.join(self.folder, "exit")
-        wrapper = _PLAIN if is_plain(self.attempt.script or "") else _SHELTERED
-        atomic.make_folders(self.folder)
-        lease = processes.take_lease(self._lease)
+        exit_file = os.path.join(self._folder, "exit")
+        script = self.attempt.script or ""
+        wrapper = _PLAIN if is_plain(script) else _SHELTERED
+        lease = leases.take(self._lease)
         try:
-            self.pid = os.posix_spawn(
+            pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", wrapper, "hybrid-step", exit_file, self.attempt.script or "", f"{umask:04o}"],
+                ["sh", "-c", wrapper, "hybrid-step", exit_file, script, f"{self._host.umask:04o}"],
                 env,
                 file_actions=self._file_actions(lease),
                 setsid=True,
@@ -91,49 +103,50 @@ class ShellAttempt:
             )
         finally:
             os.close(lease)
+        self._pid = pid
         self._ours = True
+        self._host.children.add(pid)
         self._set_timeout(self.attempt.timeout)
         self._watch_own()
-
-    def _watch_own(self) -> None:
-        """It runs: from here on nothing may look as if it had not been started."""
-        try:
-            if self.pid is not None and not self._ending:
-                self._watch(self.pid)
-        except OSError:
-            self._reactor.call_later(READ_AGAIN, self._watch_own)
 
     def _file_actions(self, lease: int) -> list[tuple[object, ...]]:
         log = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         return [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.path.join(self.folder, "stdout.log"), log, atomic.FILE_MODE),
-            (os.POSIX_SPAWN_OPEN, 2, os.path.join(self.folder, "stderr.log"), log, atomic.FILE_MODE),
+            (os.POSIX_SPAWN_OPEN, 1, os.path.join(self._folder, "stdout.log"), log, atomic.FILE_MODE),
+            (os.POSIX_SPAWN_OPEN, 2, os.path.join(self._folder, "stderr.log"), log, atomic.FILE_MODE),
             (os.POSIX_SPAWN_DUP2, lease, LEASE_FD),
         ]
 
-    def adopt(self, remaining: float | None) -> bool:
-        """Take over an attempt of an engine that is gone. False when nothing of it lives and it left no status."""
-        if not processes.lease_is_held(self._lease):
-            outcome = results.of_exit_file(self.attempt, self.folder)
-            if outcome is None:
-                return False
-            self._reactor.post(lambda: self._ended(outcome))
-            return True
+    def take_over(self, remaining: float | None) -> None:
+        """Its lease is held: watch it, for what is left of its time-out."""
         self._set_timeout(remaining)
-        self._find()
-        return True
+        self._reactor.post(self._find)
+
+    # --- watching
+
+    def _watch_own(self) -> None:
+        """It runs: from here on nothing may look as if it had not been started."""
+        try:
+            if self._pid is not None and not self._is_decided:
+                self._watch(self._pid)
+        except OSError:
+            self._reactor.call_later(READ_AGAIN, self._watch_own)
 
     def _find(self) -> None:
-        """The lease is held: wait until its pid can be watched, or everything is over."""
-        if self._ending:
+        """Taken over: wait until the pid in the lease can be watched, or everything is over."""
+        if self._is_decided:
             return
-        self.pid = self.pid or processes.lease_pid(self._lease)
-        if self.pid is not None and self._watch_quietly(self.pid):
+        pid = leases.pid_of(self._lease)
+        try:
+            if pid is not None and self._watch_quietly(pid):
+                return
+        except OSError:
+            self._reactor.call_later(READ_AGAIN, self._find)
             return
-        self.pid = None  # not surely the step's: from here on only the lease tells who belongs to it
-        if processes.lease_is_held(self._lease) and not os.path.exists(os.path.join(self.folder, "exit")):
-            self._reactor.call_later(0.05, self._find)
+        # The pid is not surely the step's: from here on only the lease tells who belongs to it.
+        if leases.is_held(self._lease) and not os.path.exists(os.path.join(self._folder, "exit")):
+            self._reactor.call_later(FIND_AGAIN, self._find)
         else:
             self._over()
 
@@ -146,14 +159,19 @@ class ShellAttempt:
             raise
         # The pid was written by the step and may since have been given to somebody else: only while the lease is
         # held by a live step is it surely the step's. `exit` present means that its shell has gone.
-        if os.path.exists(os.path.join(self.folder, "exit")) or not processes.lease_is_held(self._lease):
+        if os.path.exists(os.path.join(self._folder, "exit")) or not leases.is_held(self._lease):
             self._unwatch()
             return False
+        self._pid = pid
         return True
 
     def _watch(self, pid: int) -> None:
         self._pidfd = os.pidfd_open(pid)
-        self._reactor.watch(self._pidfd, self._over)
+        try:
+            self._reactor.watch(self._pidfd, self._pid_event)
+        except OSError:
+            self._unwatch()
+            raise
 
     def _unwatch(self) -> None:
         if self._pidfd >= 0:
@@ -161,84 +179,61 @@ class ShellAttempt:
             os.close(self._pidfd)
             self._pidfd = -1
 
-    def _set_timeout(self, seconds: float | None) -> None:
-        if seconds is not None:
-            self._timer = self._reactor.call_later(max(0.0, seconds), self._time_out)
-
-    def _time_out(self) -> None:
-        limit = self.attempt.timeout
-        self.end(results.ended_by(self.attempt, "timeout", f"ran longer than its timeout of {limit:g} s"))
-
-    def cancel(self) -> None:
-        self.end(results.ended_by(self.attempt, "cancelled", "cancelled"))
-
-    def end(self, verdict: Outcome) -> None:
-        """End all its processes; when nothing is left, the outcome is `verdict`."""
-        if self._ending:
-            return
-        self._verdict = verdict
-        self._finish_off()
-
     # --- the end
+
+    def _pid_event(self) -> None:
+        if processes.has_ended(self._pidfd):
+            self._over()
 
     def _over(self) -> None:
         """The shell has ended. Whatever it left running is ended before the outcome is told."""
         self._unwatch()
-        if not self._ending:
-            self._ending = True
-            self._read_outcome(self._reap())
+        if self._decide():
+            code = self._reap()
+            killed = code == -signal.SIGKILL
+            self._read_verdict(
+                lambda: self._outcome(code),
+                lambda: self._mourn() if killed else self._clean_up(),
+            )
 
-    def _read_outcome(self, code: int | None) -> None:
-        try:
-            self._verdict = results.of_exit(self.attempt, self.folder, code) if code is not None else self._from_file()
-        except OSError:  # the machine is short of something, or the disk fails: the step is not at fault
-            self._reactor.call_later(READ_AGAIN, lambda: self._read_outcome(code))
-            return
-        if code == -signal.SIGKILL:
-            self._reactor.call_later(MOURNING, self._clean_up)
-        else:
-            self._clean_up()
+    def _outcome(self, code: int | None) -> Outcome:
+        if code is not None:
+            return results.of_exit(self.attempt, self._folder, code)
+        outcome = results.of_exit_file(self.attempt, self._folder)
+        return outcome or results.ended_by(self.attempt, "lost", "it ended without leaving an exit status")
+
+    def _mourn(self) -> None:
+        self._reactor.call_later(MOURNING, self._clean_up)
 
     def _clean_up(self) -> None:
-        self._ending = False
-        group_lives = self.pid is not None and processes.group_lives(self.pid)
-        if group_lives or processes.lease_is_held(self._lease) or self._strays(self.attempt.key):
+        group_lives = self._pid is not None and processes.group_lives(self._pid)
+        if group_lives or leases.is_held(self._lease) or self._host.strays(self.attempt.key):
             self._finish_off()
         else:
             self._tell()
 
     def _reap(self) -> int | None:
-        if not self._ours or self.pid is None:
+        """The status of our own shell, once it has ended and until it was collected."""
+        if not self._ours or self._pid is None:
             return None
         try:
-            _, status = os.waitpid(self.pid, 0)
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
         except ChildProcessError:
+            pid, status = self._pid, None
+        if not pid:
             return None
         self._ours = False
-        return os.waitstatus_to_exitcode(status)
-
-    def _from_file(self) -> Outcome:
-        outcome = results.of_exit_file(self.attempt, self.folder)
-        return outcome or results.ended_by(self.attempt, "lost", "it ended without leaving an exit status")
+        self._host.children.discard(self._pid)
+        return None if status is None else os.waitstatus_to_exitcode(status)
 
     def _finish_off(self) -> None:
-        self._ending = True
-        processes.Ending(self._reactor, self.pid, self._lease, self.attempt.grace, self._others, self._tell)
+        processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, self._others, self._tell)
 
     def _others(self) -> list[int]:
         """What else belongs to the attempt. The leader is reaped on the way: as a zombie it would keep its group."""
-        if self._ours and self.pid is not None:
-            try:
-                if os.waitpid(self.pid, os.WNOHANG)[0]:
-                    self._ours = False
-            except ChildProcessError:
-                self._ours = False
-        return self._strays(self.attempt.key)
+        self._reap()
+        return self._host.strays(self.attempt.key)
 
     def _tell(self) -> None:
         self._unwatch()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._verdict is not None:
-            verdict, self._verdict = self._verdict, None
-            self._ended(verdict)
+        super()._tell()

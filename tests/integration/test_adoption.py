@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from executing import EngineProcess, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import leases
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.model.stamps import stamp
@@ -88,7 +88,7 @@ def scene(home: Layout, tmp_path: Path) -> Iterator[Scene]:
     for engine in scene.engines:
         engine.__exit__(None, None, None)
     for name in os.listdir(home.workers):
-        eventually(lambda name=name: not processes.lease_is_held(os.path.join(home.workers, name)), "workers go")
+        eventually(lambda name=name: not leases.is_held(os.path.join(home.workers, name)), "workers go")
 
 
 ENDS = pytest.mark.parametrize("how", ["kill", "stop"])
@@ -202,7 +202,7 @@ def test_a_shell_attempt_that_was_taken_over_can_be_ended(scene: Scene, how: str
         second.cancel(attempt)
     assert second.outcome(attempt)["kind"] == how
     assert not [pid for pid in pids if lives(pid)]
-    assert not processes.lease_is_held(os.path.join(scene.home.attempt("w1", "held", 1), "lease"))
+    assert not leases.is_held(os.path.join(scene.home.attempt("w1", "held", 1), "lease"))
 
 
 def passed(attempt: Attempt) -> Attempt:

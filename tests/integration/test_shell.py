@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import leases, processes
 from hybrid_engine.files.layout import Layout
 
 
@@ -87,7 +87,7 @@ def test_a_shell_that_is_killed_by_a_stranger_fails_and_leaves_nothing_running(
 ) -> None:
     attempt = bench.start(f"sleep 600 & echo $! > {tmp_path}/pid; wait; echo never")
     child = pid_in(tmp_path / "pid")
-    leader = processes.lease_pid(str(bench.folder(attempt) / "lease"))
+    leader = leases.pid_of(str(bench.folder(attempt) / "lease"))
     assert leader is not None
     os.kill(leader, number)
     outcome = bench.wait(attempt)
@@ -403,3 +403,13 @@ def test_steps_leave_no_zombies(bench: Bench) -> None:
 def test_many_steps_at_once_all_end(bench: Bench) -> None:
     attempts = [bench.start(f"exit {number % 7}") for number in range(60)]
     assert [bench.wait(attempt).exit_code for attempt in attempts] == [number % 7 for number in range(60)]
+
+
+def test_a_stale_event_of_a_living_step_does_not_hold_up_the_engine(bench: Bench, tmp_path: Path) -> None:
+    """A descriptor's number may be given away again within one round of the reactor."""
+    os.mkfifo(tmp_path / "gate")
+    attempt = bench.start(f"read -r _ < {tmp_path}/gate; exit 3")
+    bench.executor._handles[attempt.key]._pid_event()
+    assert attempt.key not in bench.outcomes
+    (tmp_path / "gate").write_text("go\n")
+    assert bench.wait(attempt).exit_code == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import textwrap
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import calls, processes
+from hybrid_engine.execution.worker_channel import Worker
+from hybrid_engine.execution.worker_pool import WorkerPool
 from hybrid_engine.files.layout import Layout
 
 HEAD = "import asyncio, os, signal, subprocess, sys, threading, time\nfrom hybrid_engine import context, function\n"
@@ -359,7 +362,7 @@ def test_an_idle_worker_that_is_killed_is_replaced(bench: Bench) -> None:
     write_body(bench, "return os.getpid()")
     pid = bench.call("tools.work").output
     os.kill(pid, signal.SIGKILL)
-    bench.turn(lambda: pid not in bench.executor._pool.workers, "the worker's end is seen")
+    bench.turn(lambda: pid not in bench.executor._host.children, "the worker's end is seen")
     assert bench.call("tools.work").output != pid
 
 
@@ -381,3 +384,43 @@ def test_progress_and_artifacts_of_a_function(bench: Bench) -> None:
     assert bench.call("tools.work").output == 1
     assert bench.progress == [(50.0, "half way")]
     assert Path(bench.home.artifacts("w1"), "a.txt").read_text() == "x"
+
+
+# --- the pool's own ends --------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_call_is_not_begun_again_by_a_later_worker(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker went because a file had changed, and another one could not be started at once."""
+    path = write(bench, f"@function\ndef work(): open({str(tmp_path / 'runs')!r}, 'a').write('x')\n")
+    bench.call("tools.work")
+    path.write_text(path.read_text() + "\n")
+    short = True
+    start = WorkerPool.start
+
+    def start_unless_short(pool: WorkerPool) -> Worker:
+        if short:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return start(pool)
+
+    monkeypatch.setattr(WorkerPool, "start", start_unless_short)
+    monkeypatch.setattr(calls, "SHORT_AGAIN", 0.01)
+    attempt = bench.start(function="tools.work")
+    bench.turn(lambda: not bench.executor._host.children, "the worker of the old file goes")
+    bench.executor.cancel(attempt.key)
+    short = False
+    assert bench.wait(attempt).kind == "cancelled"
+    write(bench, "@function\ndef work(): return 'next'\n", "other")
+    assert bench.call("other.work").output == "next"
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_a_stale_event_of_a_living_worker_does_not_hold_up_the_engine(bench: Bench) -> None:
+    """A descriptor's number may be given away again within one round of the reactor."""
+    write_body(bench, "return os.getpid()")
+    pid = bench.call("tools.work").output
+    [worker] = bench.executor._runners["function"].pool.workers.values()
+    worker._died()
+    assert lives(pid)
+    assert bench.call("tools.work").output == pid

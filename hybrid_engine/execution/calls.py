@@ -1,0 +1,155 @@
+"""Function calls: one attempt in one worker, of our own or of an engine that is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from hybrid_engine.execution import processes, results
+from hybrid_engine.execution.handles import MOURNING, EndedHandle, Handle
+from hybrid_engine.execution.host import Host
+from hybrid_engine.execution.worker_channel import Worker, remove_lease
+from hybrid_engine.execution.worker_pool import WorkerPool, earlier_workers
+from hybrid_engine.model.attempt import Attempt, Outcome
+from hybrid_engine.model.words import Json
+
+SHORT_AGAIN = 0.2
+
+
+class FunctionRunner:
+    """Gives calls to warm workers, and takes over what workers of an engine that is gone are calling."""
+
+    def __init__(self, host: Host, idle_seconds: float) -> None:
+        self._host = host
+        self.pool = WorkerPool(host, idle_seconds)
+        self._earlier: dict[str, tuple[str, int]] | None = None
+
+    def start(self, attempt: Attempt) -> Handle:
+        call = CallHandle(self._host, attempt, self.pool)
+        call.begin()
+        return call
+
+    def adopt(self, attempt: Attempt) -> Handle | None:
+        if self._earlier is None:
+            self._earlier = earlier_workers(self._host.layout.workers)
+        found = self._earlier.pop(attempt.key, None)
+        if found is not None:
+            try:
+                return AdoptedCallHandle(self._host, attempt, *found)
+            except ProcessLookupError:
+                pass  # it went between the look and the watch: its exit file tells
+        outcome = results.of_exit_file(attempt, self._host.folder(attempt))
+        return None if outcome is None else EndedHandle(self._host, outcome, attempt)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class CallHandle(Handle):
+    """A call that one of our workers makes, or that waits for a worker to be started."""
+
+    def __init__(self, host: Host, attempt: Attempt, pool: WorkerPool) -> None:
+        super().__init__(host, attempt)
+        self._pool = pool
+        self._worker: Worker | None = None
+        self._message = _message(host, attempt)
+
+    def begin(self) -> None:
+        """Give the call to a worker. OSError when none can be started now."""
+        worker = self._pool.take()
+        self._set_timeout(self.attempt.timeout)
+        self._give_to(worker)
+
+    def _give_to(self, worker: Worker) -> None:
+        self._worker = worker
+        worker.request(self, self._message)
+
+    # --- what the worker tells
+
+    def answered(self, answer: dict[str, Json]) -> None:
+        if self._is_decided or answer.get("key", self.attempt.key) != self.attempt.key or self._worker is None:
+            return  # too late, or the word of a process that a function left behind
+        worker, self._worker = self._worker, None
+        worker.call = None
+        if answer.get("again"):
+            self._begin_again()
+            return
+        self._pool.release(worker)
+        self._decide()
+        self._verdict = results.of_answer(self.attempt, answer)
+        self._tell()
+
+    def _begin_again(self) -> None:
+        """A file in functions/ has changed: the worker went, a fresh one takes the call, if it is still wanted."""
+        if self._is_decided:
+            return
+        try:
+            self._give_to(self._pool.start())
+        except OSError:
+            self._reactor.call_later(SHORT_AGAIN, self._begin_again)
+
+    def died(self, code: int | None) -> None:
+        """The worker is gone in the middle of the call."""
+        if not self._decide():
+            return  # we ended it; `Ending` tells when nothing is left
+        if code is not None and code >= 0:
+            message = f"the worker exited with status {code} during the call"
+            self._verdict = results.ended_by(self.attempt, "exit", message, code)
+        else:
+            name = (results.signal_name(-code) or f"signal {-code}") if code else "a signal"
+            message = f"the worker was killed by {name} during the call"
+            self._verdict = results.ended_by(self.attempt, "killed", message, code)
+        self._reactor.call_later(MOURNING if code == -signal.SIGKILL else 0.0, self._finish_off)
+
+    def _finish_off(self) -> None:
+        """End the worker with all it started; only then the outcome is told."""
+        if self._worker is None:
+            self._reactor.post(self._tell)
+            return
+        others = lambda: self._host.strays(self.attempt.key)  # noqa: E731 – read at every check
+        lease = self._worker.lease  # a process that it forked holds it, in whatever session it is
+        processes.Ending(self._reactor, self._worker.pid, lease, self.attempt.grace, others, self._tell)
+
+    def _tell(self) -> None:
+        if self._worker is not None:
+            remove_lease(self._worker.lease)
+        super()._tell()
+
+
+class AdoptedCallHandle(Handle):
+    """A call that a worker of an earlier engine is making: watched from outside until the worker is gone."""
+
+    def __init__(self, host: Host, attempt: Attempt, lease: str, pid: int) -> None:
+        super().__init__(host, attempt)
+        self._lease = lease
+        self._pid = pid
+        self._pidfd = os.pidfd_open(pid)
+        self._reactor.watch(self._pidfd, self._gone)
+        self._set_timeout(host.remaining(attempt))
+
+    def _finish_off(self) -> None:
+        processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, list, self._tell)
+
+    def _gone(self) -> None:
+        if not processes.has_ended(self._pidfd):
+            return
+        self._reactor.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        remove_lease(self._lease)
+        if self._decide():
+            self._read_verdict(self._outcome, self._tell)
+
+    def _outcome(self) -> Outcome:
+        found = results.of_exit_file(self.attempt, self._host.folder(self.attempt))
+        return found or results.ended_by(self.attempt, "lost", "its worker died without leaving a result")
+
+
+def _message(host: Host, attempt: Attempt) -> dict[str, object]:
+    folder = host.folder(attempt)
+    return {
+        "key": attempt.key,
+        "function": attempt.function,
+        "arguments": attempt.arguments,
+        "env": host.variables(attempt, folder),
+        "folder": folder,
+    }

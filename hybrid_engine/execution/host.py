@@ -1,0 +1,58 @@
+"""The machine as runners see it: what every attempt here needs, whatever kind of work it is.
+
+Holds no attempt itself. `children` are the processes that runners started and have not collected yet: any other child
+of this process is an orphaned process of some step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from hybrid_engine.execution import processes
+from hybrid_engine.files.layout import Layout
+from hybrid_engine.model.attempt import Attempt, Outcome
+from hybrid_engine.model.stamps import moment
+from hybrid_engine.ports.reactor import Reactor
+
+
+@dataclass(slots=True)
+class Host:
+    """`ended` hears of each attempt's outcome once. Steps make their files under `umask`, not under the engine's."""
+
+    reactor: Reactor
+    layout: Layout
+    umask: int
+    ended: Callable[[Outcome], None]
+    children: set[int] = field(default_factory=set)
+    base: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def folder(self, attempt: Attempt) -> str:
+        return self.layout.attempt(attempt.workflow, attempt.step, attempt.number)
+
+    def variables(self, attempt: Attempt, folder: str) -> dict[str, str]:
+        """The environment variables that say to a step who it is, and the attempt's own."""
+        return {
+            "HYBRID_HOME": self.layout.home,
+            "HYBRID_WORKFLOW": attempt.workflow,
+            "HYBRID_STEP": attempt.step,
+            "HYBRID_ATTEMPT": str(attempt.number),
+            "HYBRID_KEY": attempt.idempotency_key,
+            "HYBRID_OUTPUT": os.path.join(folder, "output"),
+            "HYBRID_PROGRESS": os.path.join(folder, "progress"),
+            "HYBRID_ARTIFACTS": self.layout.artifacts(attempt.workflow),
+            **attempt.env,
+        }
+
+    def strays(self, key: str) -> list[int]:
+        """Children that came back to us and belong to this attempt."""
+        return [pid for pid in processes.strays(self.children) if processes.belongs_to(pid, key)]
+
+    def remaining(self, attempt: Attempt) -> float | None:
+        """What is left of the time-out after a restart. A clock that was set back or far ahead costs at most all."""
+        if attempt.timeout is None or attempt.started_at is None:
+            return attempt.timeout
+        gone = (datetime.now(UTC) - moment(attempt.started_at)).total_seconds()
+        return min(attempt.timeout, max(0.0, attempt.timeout - max(0.0, gone)))

@@ -1,0 +1,183 @@
+"""One worker process, as the engine sees it: how it is spawned, the socket to it, and that its end is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from hybrid_engine.execution import processes
+from hybrid_engine.execution.host import Host
+from hybrid_engine.model.words import Json
+
+HEADER = struct.Struct(">I")
+MODULE = "hybrid_engine.execution.worker_process"
+FLUSH_AGAIN = 0.002
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Caller(Protocol):
+    """The call that a worker is making."""
+
+    def answered(self, answer: dict[str, Json]) -> None:
+        """The worker says something about it."""
+
+    def died(self, code: int | None) -> None:
+        """The worker has ended, and how, where that is known."""
+
+
+class Worker:
+    """One worker process. `call` is what it is doing, if anything."""
+
+    def __init__(self, host: Host, lease: str, gone: Callable[[Worker], None]) -> None:
+        self.call: Caller | None = None
+        self.lease = lease
+        self.idle_since = 0.0
+        self._host = host
+        self._reactor = reactor = host.reactor
+        self._gone = gone
+        self._received = bytearray()
+        self._unsent = b""
+        ours, theirs = socket.socketpair()
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable,
+                _command(theirs.fileno(), lease, host),
+                _environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), theirs.fileno()),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGIO, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ),
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        host.children.add(self.pid)
+        ours.setblocking(False)
+        self._channel = ours
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            ours.close()  # it ends when it finds nobody there
+            raise
+        reactor.watch(ours.fileno(), self._readable)
+        reactor.watch(self._pidfd, self._died)
+
+    def request(self, call: Caller, message: dict[str, object]) -> None:
+        self.call = call
+        self._send(_encode(message).encode("utf-8", "backslashreplace"))
+
+    def dismiss(self) -> None:
+        """Tell an idle worker that its results are all safe and that it may go."""
+        self._send(b'{"bye":true}')
+        self._close_channel()
+
+    def abandon(self) -> None:
+        """The engine goes away: the worker makes its call to the end and leaves word."""
+        self._send(b'{"alone":true}')
+        self._close_channel()
+        self._reactor.unwatch(self._pidfd)
+        os.close(self._pidfd)
+
+    def _send(self, body: bytes) -> None:
+        self._unsent += HEADER.pack(len(body)) + body
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            sent = self._channel.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # it is dead or dying; `_died` will tell
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._reactor.call_later(FLUSH_AGAIN, self._flush)
+
+    def _readable(self) -> None:
+        try:
+            data = self._channel.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close_channel()
+            return
+        self._received += data
+        while len(self._received) >= HEADER.size:
+            size = HEADER.unpack_from(self._received)[0]
+            if len(self._received) < HEADER.size + size:
+                return
+            body = bytes(self._received[HEADER.size : HEADER.size + size])
+            del self._received[: HEADER.size + size]
+            if self.call is not None:
+                self.call.answered(_decoded(body))
+
+    def _close_channel(self) -> None:
+        if self._channel.fileno() >= 0:
+            self._reactor.unwatch(self._channel.fileno())
+            self._channel.close()
+
+    def _died(self) -> None:
+        if not processes.has_ended(self._pidfd):
+            return
+        if self._channel.fileno() >= 0:
+            self._readable()  # what it said before it died counts
+        self._reactor.unwatch(self._pidfd)
+        os.close(self._pidfd)
+        self._close_channel()
+        code = self._reap()
+        self._gone(self)
+        if self.call is not None:
+            self.call.died(code)
+
+    def _reap(self) -> int | None:
+        self._host.children.discard(self.pid)
+        try:
+            _, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status)
+
+
+def remove_lease(path: str) -> None:
+    """Remove a lease file and the scratch logs beside it."""
+    for suffix in ("", ".stdout", ".stderr"):
+        try:
+            os.unlink(path + suffix)
+        except OSError:
+            pass
+
+
+def _command(channel: int, lease: str, host: Host) -> list[str]:
+    return [sys.executable, "-m", MODULE, str(channel), lease, host.layout.functions, f"{host.umask:o}"]
+
+
+def _decoded(body: bytes) -> dict[str, object]:
+    try:
+        answer = json.loads(body)
+        if isinstance(answer, dict):
+            return answer
+    except (ValueError, RecursionError):
+        pass
+    return {"error": {"kind": "bad_output", "message": "the worker's answer cannot be read"}}
+
+
+def _environment() -> dict[str, str]:
+    """Our environment, with the package on the path and buffers off: what a worker prints must not wait in it."""
+    import hybrid_engine
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(hybrid_engine.__file__)))
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}

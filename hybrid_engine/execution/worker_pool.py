@@ -1,0 +1,95 @@
+"""The warm pool: worker processes that call Python functions.
+
+One call at a time each; a worker that hangs or dies costs only the attempt it was making. Workers are started when
+there is a call and no idle one, and retire after a while without work. Those of an earlier engine are found by their
+lease files.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from hybrid_engine.execution import leases, processes
+from hybrid_engine.execution.host import Host
+from hybrid_engine.execution.worker_channel import Worker, remove_lease
+from hybrid_engine.files import atomic
+
+
+class WorkerPool:
+    """All workers of this engine."""
+
+    def __init__(self, host: Host, idle_seconds: float) -> None:
+        self.workers: dict[int, Worker] = {}
+        self._host = host
+        self._reactor = host.reactor
+        self._folder = host.layout.workers
+        self._idle_seconds = idle_seconds
+        self._idle: list[Worker] = []
+        self._number = 0
+        self._retiring = False
+
+    def take(self) -> Worker:
+        """An idle worker, or a fresh one. OSError when none can be started now."""
+        return self._idle.pop() if self._idle else self.start()
+
+    def start(self) -> Worker:
+        """A fresh worker."""
+        self._number += 1
+        atomic.make_folder(self._folder)
+        lease = os.path.join(self._folder, f"{os.getpid()}-{self._number}")
+        worker = Worker(self._host, lease, self._gone)
+        self.workers[worker.pid] = worker
+        return worker
+
+    def release(self, worker: Worker) -> None:
+        """The worker has answered and waits for work."""
+        worker.idle_since = self._reactor.monotonic()
+        self._idle.append(worker)
+        if not self._retiring:
+            self._retiring = True
+            self._reactor.call_later(self._idle_seconds, self._retire)
+
+    def close(self) -> None:
+        """Leave the busy ones to their work; the idle ones may go."""
+        for worker in list(self.workers.values()):
+            if worker.call is None:
+                worker.dismiss()
+            worker.abandon()
+
+    def _gone(self, worker: Worker) -> None:
+        self.workers.pop(worker.pid, None)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if worker.call is None:
+            remove_lease(worker.lease)  # else when nothing of the call is left
+            processes.signal_group(worker.pid, signal.SIGKILL)  # what its functions left running
+
+    def _retire(self) -> None:
+        self._retiring = False
+        limit = self._reactor.monotonic() - self._idle_seconds
+        for worker in [worker for worker in self._idle if worker.idle_since <= limit]:
+            self._idle.remove(worker)
+            worker.dismiss()
+        if self._idle:
+            self._retiring = True
+            self._reactor.call_later(self._idle_seconds, self._retire)
+
+
+def earlier_workers(folder: str) -> dict[str, tuple[str, int]]:
+    """What workers of earlier engines are calling: attempt key → (lease file, pid). Leases that nobody holds go."""
+    calling: dict[str, tuple[str, int]] = {}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if "." in name:
+            continue
+        if not leases.is_held(path):
+            remove_lease(path)
+            continue
+        try:
+            pid, _, key = atomic.read(path, 1024).decode().strip().partition(" ")
+            if key:
+                calling[key] = (path, int(pid))
+        except (OSError, ValueError):
+            continue
+    return calling
