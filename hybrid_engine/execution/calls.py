@@ -106,7 +106,7 @@ class CallHandle(Handle):
         if self._worker is None:
             self._reactor.post(self._tell)
             return
-        others = lambda: self._host.strays(self.attempt.key)  # noqa: E731 – read at every check
+        others = lambda: self._host.orphans(self.attempt.key)  # noqa: E731 – read at every check
         lease = self._worker.lease  # a process that it forked holds it, in whatever session it is
         processes.Ending(self._reactor, self._worker.pid, lease, self.attempt.grace, others, self._tell)
 
@@ -128,7 +128,7 @@ class AdoptedCallHandle(Handle):
         self._set_timeout(host.remaining(attempt))
 
     def _finish_off(self) -> None:
-        processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, list, self._tell)
+        processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, _nobody, self._tell)
 
     def _gone(self) -> None:
         if not processes.has_ended(self._pidfd):
@@ -142,6 +142,11 @@ class AdoptedCallHandle(Handle):
     def _outcome(self) -> Outcome:
         found = results.of_exit_file(self.attempt, self._host.folder(self.attempt))
         return found or results.ended_by(self.attempt, "lost", "its worker died without leaving a result")
+
+
+def _nobody() -> processes.Orphans:
+    """What a worker of an earlier engine leaves behind does not come to us."""
+    return processes.Orphans([])
 
 
 def _message(host: Host, attempt: Attempt) -> dict[str, object]:

@@ -46,9 +46,9 @@ class Host:
             **attempt.env,
         }
 
-    def strays(self, key: str) -> list[int]:
+    def orphans(self, key: str) -> processes.Orphans:
         """Children that came back to us and belong to this attempt."""
-        return [pid for pid in processes.strays(self.children) if processes.belongs_to(pid, key)]
+        return processes.orphans_of(key, self.children)
 
     def remaining(self, attempt: Attempt) -> float | None:
         """What is left of the time-out after a restart. A clock that was set back or far ahead costs at most all."""

@@ -207,10 +207,14 @@ class ShellHandle(Handle):
 
     def _clean_up(self) -> None:
         group_lives = self._pid is not None and processes.group_lives(self._pid)
-        if group_lives or leases.is_held(self._lease) or self._host.strays(self.attempt.key):
+        is_left = group_lives or leases.is_held(self._lease)
+        orphans = self._host.orphans(self.attempt.key)  # at last: whoever ended meanwhile left his children to us
+        if is_left or orphans.pids:
             self._finish_off()
-        else:
+        elif orphans.is_certain:
             self._tell()
+        else:
+            self._reactor.call_later(processes.POLL, self._clean_up)
 
     def _reap(self) -> int | None:
         """The status of our own shell, once it has ended and until it was collected."""
@@ -229,10 +233,10 @@ class ShellHandle(Handle):
     def _finish_off(self) -> None:
         processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, self._others, self._tell)
 
-    def _others(self) -> list[int]:
+    def _others(self) -> processes.Orphans:
         """What else belongs to the attempt. The leader is reaped on the way: as a zombie it would keep its group."""
         self._reap()
-        return self._host.strays(self.attempt.key)
+        return self._host.orphans(self.attempt.key)
 
     def _tell(self) -> None:
         self._unwatch()

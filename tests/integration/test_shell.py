@@ -413,3 +413,32 @@ def test_a_stale_event_of_a_living_step_does_not_hold_up_the_engine(bench: Bench
     assert attempt.key not in bench.outcomes
     (tmp_path / "gate").write_text("go\n")
     assert bench.wait(attempt).exit_code == 3
+
+
+def test_the_child_of_an_orphan_that_ends_during_the_look_is_found(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
+    parent = os.posix_spawn("/bin/sh", ["sh", "-c", script], dict(os.environ), setsid=True)
+    child = pid_in(tmp_path / "pid")
+    waitpid = os.waitpid
+
+    def end_first(pid: int, options: int) -> tuple[int, int]:
+        if pid == parent:
+            os.kill(parent, signal.SIGKILL)
+            os.waitid(os.P_PID, parent, os.WEXITED | os.WNOWAIT)
+        return waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", end_first)
+    try:
+        assert processes.strays([]) == [child]
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_step_has_not_ended_while_an_orphan_may_be_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([processes.Orphans([], is_certain=False)] * 3)
+    find = processes.orphans_of
+    monkeypatch.setattr(processes, "orphans_of", lambda key, known: next(looks, None) or find(key, known))
+    assert bench.run("exit 3").exit_code == 3
+    assert next(looks, None) is None
