@@ -38,7 +38,7 @@ class FunctionRunner:
                 return AdoptedCallHandle(self._host, attempt, *found)
             except ProcessLookupError:
                 pass  # it went between the look and the watch: its exit file tells
-        outcome = results.of_exit_file(attempt, self._host.folder(attempt))
+        outcome = results.of_word(attempt, self._host.folder(attempt))
         return None if outcome is None else EndedHandle(self._host, outcome, attempt)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class AdoptedCallHandle(Handle):
             self._read_verdict(self._outcome, self._tell)
 
     def _outcome(self) -> Outcome:
-        found = results.of_exit_file(self.attempt, self._host.folder(self.attempt))
+        found = results.of_word(self.attempt, self._host.folder(self.attempt))
         return found or results.ended_by(self.attempt, "lost", "its worker died without leaving a result")
 
 

@@ -2,14 +2,25 @@
 
 A lease is a kernel lock (`flock`) on a descriptor that a step's processes inherit: it is held exactly as long as one of
 them lives, across a kill of the engine. No heartbeat, no clock, no trust in pids.
+
+The lease of a shell step is also its record: the first line is its shell's pid, the last one, once the script has
+ended, `exit <status>`. Both are written by the shell, over the descriptor that holds the lock. The first line may have
+more words. A step of format 1 wrote its status into a file `exit` beside it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+from dataclasses import dataclass
 
 from hybrid_engine.files import atomic
+
+HEAD = 64
+TAIL = 16
+_FIRST = re.compile(rb"([0-9]{1,10})(?: [^\n]*)?\n")
+_LAST = re.compile(rb"exit ([0-9]{1,3})\n\Z")
 
 
 def take(path: str) -> int:
@@ -38,13 +49,28 @@ def is_held(path: str) -> bool:
         os.close(fd)
 
 
-def pid_of(path: str) -> int | None:
-    """The pid that the step wrote into its lease as its first act; None when it has not come to that."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a lease says. `pid` is None until the shell has written it, `status` until the script has ended."""
+
+    pid: int | None = None
+    status: int | None = None
+
+
+def read(path: str) -> Record:
+    """What the lease of a shell step says; an empty record when there is none. OSError when the machine is in trouble.
+
+    The step holds a descriptor of the file and may have written into it: only whole lines in their places count.
+    """
     try:
-        words = atomic.read(path, 64).split()
-        return int(words[0]) if words else None
-    except (OSError, ValueError):
-        return None
+        head = atomic.read(path, HEAD)
+        tail = head if len(head) < HEAD else atomic.read_tail(path, TAIL)
+    except OSError as error:
+        if error.errno in atomic.PASSING:
+            raise
+        return Record()
+    first, last = _FIRST.match(head), _LAST.search(tail)
+    return Record(int(first[1]) if first else None, int(last[1]) if last else None)
 
 
 def holders_of(path: str) -> list[int]:

@@ -8,6 +8,7 @@ import re
 import signal
 
 from hybrid_engine.errors import InputError
+from hybrid_engine.execution import leases
 from hybrid_engine.files import atomic, strict
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.words import Json
@@ -15,6 +16,7 @@ from hybrid_engine.model.words import Json
 MAX_OUTPUT = 1 << 20
 TAIL = 400
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_STATUS = re.compile(rb"[0-9]{1,3}\n")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -30,20 +32,38 @@ def of_exit(attempt: Attempt, folder: str, code: int) -> Outcome:
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", output, code)
 
 
-def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
-    """The outcome that the attempt itself wrote down, or None when it did not get so far."""
+def of_record(attempt: Attempt, folder: str) -> Outcome | None:
+    """The outcome of a shell attempt by what its shell wrote down, or None when it did not get so far."""
+    code = status_of(folder)
+    return None if code is None else of_exit(attempt, folder, code)
+
+
+def status_of(folder: str) -> int | None:
+    """The exit status that a shell step left: in its lease or, by an engine of format 1, in a file `exit`."""
+    record = leases.read(os.path.join(folder, "lease"))
+    if record.status is not None:
+        return record.status
+    data = _read_exit(folder)
+    return int(data) if data is not None and _STATUS.fullmatch(data) else None
+
+
+def of_word(attempt: Attempt, folder: str) -> Outcome | None:
+    """The outcome of a call that its worker, whose engine was gone, left in the attempt's `exit` file."""
+    data = _read_exit(folder)
+    if data is None:
+        return None
     try:
-        data = atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
+        return of_answer(attempt, json.loads(data))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _read_exit(folder: str) -> bytes | None:
+    try:
+        return atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
     except OSError as error:
         if error.errno in atomic.PASSING:
             raise
-        return None
-    if attempt.script is not None:
-        whole = data.endswith(b"\n") and data[:-1].isdigit() and len(data) <= 4
-        return of_exit(attempt, folder, int(data)) if whole else None
-    try:
-        return of_answer(attempt, json.loads(data))
-    except (ValueError, TypeError, RecursionError):
         return None
 
 

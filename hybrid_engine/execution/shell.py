@@ -1,6 +1,6 @@
 """Shell steps: one `/bin/sh` in a session of its own, straight on the log files, with no process of ours in between.
 
-The shell writes its pid into the lease, runs the script, and writes the status to `exit`, however the script ends
+The shell writes its pid into the lease, runs the script, and writes its status behind the pid, however the script ends
 short of a signal: whoever comes later, this engine or the next, can read how it ended.
 """
 
@@ -17,10 +17,10 @@ from hybrid_engine.execution.host import Host
 from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 
-_SHELTERED = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
+_SHELTERED = 'echo $$ >&9; (umask "$2"; set -e; eval "$1"); r=$?; echo "exit $r" >&9; exit $r'
 """The script runs in a subshell, so that nothing in it can keep the outer shell from writing the status down."""
 
-_PLAIN = 'echo $$ >&9; umask "$3"; eval "$2"; r=$?; umask 077; echo $r >"$1"; exit $r'
+_PLAIN = 'echo $$ >&9; umask "$2"; eval "$1"; r=$?; echo "exit $r" >&9; exit $r'
 """For a single plain command, which can do nothing to the shell that runs it: spares a process."""
 
 _WORD = r"""(?:[\w./~+:@%,=-]+|"[^"`$\\]*"|"?\$\w+"?|'[^']*')"""
@@ -67,7 +67,7 @@ class ShellRunner:
             handle = ShellHandle(self._host, attempt, folder)
             handle.take_over(self._host.remaining(attempt))
             return handle
-        outcome = results.of_exit_file(attempt, folder)
+        outcome = results.of_record(attempt, folder)
         return None if outcome is None else EndedHandle(self._host, outcome, attempt)
 
     def close(self) -> None:
@@ -87,14 +87,13 @@ class ShellHandle(Handle):
 
     def start(self, env: dict[str, str]) -> None:
         """Spawn. Raises OSError when the machine cannot (out of processes, descriptors, disk)."""
-        exit_file = os.path.join(self._folder, "exit")
         script = self.attempt.script or ""
         wrapper = _PLAIN if is_plain(script) else _SHELTERED
         lease = leases.take(self._lease)
         try:
             pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", wrapper, "hybrid-step", exit_file, script, f"{self._host.umask:04o}"],
+                ["sh", "-c", wrapper, "hybrid-step", script, f"{self._host.umask:04o}"],
                 env,
                 file_actions=self._file_actions(lease),
                 setsid=True,
@@ -137,33 +136,38 @@ class ShellHandle(Handle):
         """Taken over: wait until the pid in the lease can be watched, or everything is over."""
         if self._is_decided:
             return
-        pid = leases.pid_of(self._lease)
         try:
+            pid = leases.read(self._lease).pid
             if pid is not None and self._watch_quietly(pid):
                 return
+            is_over = self._has_left()
         except OSError:
             self._reactor.call_later(READ_AGAIN, self._find)
             return
         # The pid is not surely the step's: from here on only the lease tells who belongs to it.
-        if leases.is_held(self._lease) and not os.path.exists(os.path.join(self._folder, "exit")):
-            self._reactor.call_later(FIND_AGAIN, self._find)
-        else:
+        if is_over:
             self._over()
+        else:
+            self._reactor.call_later(FIND_AGAIN, self._find)
+
+    def _has_left(self) -> bool:
+        """Has the shell of an attempt that was taken over gone? It has when it wrote its status."""
+        return results.status_of(self._folder) is not None or not leases.is_held(self._lease)
 
     def _watch_quietly(self, pid: int) -> bool:
+        """Watch a pid that the lease names, if it is the step's. It was written by the step and may since have been
+        given to somebody else: it is surely the step's only while its lease is held and says of no end."""
         try:
             self._watch(pid)
+            if not self._has_left():
+                self._pid = pid
+                return True
         except OSError as error:
-            if error.errno in (errno.ESRCH, errno.EINVAL):
-                return False
-            raise
-        # The pid was written by the step and may since have been given to somebody else: only while the lease is
-        # held by a live step is it surely the step's. `exit` present means that its shell has gone.
-        if os.path.exists(os.path.join(self._folder, "exit")) or not leases.is_held(self._lease):
             self._unwatch()
-            return False
-        self._pid = pid
-        return True
+            if error.errno not in (errno.ESRCH, errno.EINVAL):
+                raise
+        self._unwatch()
+        return False
 
     def _watch(self, pid: int) -> None:
         self._pidfd = os.pidfd_open(pid)
@@ -199,7 +203,7 @@ class ShellHandle(Handle):
     def _outcome(self, code: int | None) -> Outcome:
         if code is not None:
             return results.of_exit(self.attempt, self._folder, code)
-        outcome = results.of_exit_file(self.attempt, self._folder)
+        outcome = results.of_record(self.attempt, self._folder)
         return outcome or results.ended_by(self.attempt, "lost", "it ended without leaving an exit status")
 
     def _mourn(self) -> None:

@@ -252,16 +252,76 @@ def test_a_clock_that_was_set_back_costs_at_most_the_whole_timeout(scene: Scene)
     assert second.outcome(attempt)["kind"] == "timeout"
 
 
-def test_an_exit_file_cut_short_is_no_result(scene: Scene) -> None:
+def test_an_exit_file_of_format_1_cut_short_is_no_result(scene: Scene) -> None:
     folder = Path(scene.home.attempt("w1", "held", 1))
     folder.mkdir(parents=True)
     (folder / "lease").write_text("")
+    second = scene.engine()
     for content in (b"", b"\n", b"x", b"-1", b"1", b"12", b"9999\n", b"\xff", "²".encode()):
         (folder / "exit").write_bytes(content)
-        second = scene.engine()
-        attempt = scene.attempt("shell")
-        assert not second.attach(attempt), content
-        second.kill()
+        assert not second.attach(scene.attempt("shell")), content
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1\n", "1\nexit", "1\nexit 0", "1\nexit -1\n", "1\nexit 1234\n", "1\nexit \n", "1\nexit 0\nx", "\xff"]
+)
+def test_a_lease_that_says_of_no_end_is_no_result(scene: Scene, text: str) -> None:
+    folder = Path(scene.home.attempt("w1", "held", 1))
+    folder.mkdir(parents=True)
+    (folder / "lease").write_text(text)
+    assert not scene.engine().attach(scene.attempt("shell"))
+
+
+FORMAT_1 = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
+"""What the engine of format 1 had its shells run: the status goes into a file of its own."""
+
+
+class Earlier:
+    """A shell step as the engine of format 1 started it, which has gone since."""
+
+    def __init__(self, scene: Scene, script: str) -> None:
+        self.folder = Path(scene.home.attempt("w1", "held", 1))
+        self.folder.mkdir(parents=True)
+        lease = leases.take(str(self.folder / "lease"))
+        self.pid = os.posix_spawn(
+            "/bin/sh", ["sh", "-c", FORMAT_1, "hybrid-step", str(self.folder / "exit"), script, "0022"],
+            {**os.environ, "HYBRID_OUTPUT": str(self.folder / "output")},
+            file_actions=[(os.POSIX_SPAWN_DUP2, lease, 9)], setsid=True,
+        )  # fmt: skip
+        os.close(lease)
+
+    def collect(self) -> None:
+        os.waitpid(self.pid, 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_step_that_was_started_by_the_engine_of_format_1_is_taken_over(scene: Scene, when: str) -> None:
+    attempt = scene.attempt("shell")
+    earlier = Earlier(scene, str(attempt.script))
+    scene.pid()
+    second = scene.engine()
+    if when == "before":
+        scene.open()
+        earlier.collect()
+        assert second.attach(attempt)
+    else:
+        assert second.attach(attempt)
+        scene.open()
+        earlier.collect()
+    outcome = second.outcome(attempt)
+    assert (outcome["kind"], outcome["output"]) == ("completed", ANSWER["shell"])
+
+
+def test_a_step_of_format_1_whose_child_lives_on_is_taken_over_with_it(scene: Scene) -> None:
+    script = f"setsid sleep 600 & echo $! > {scene.pid_file}; exit 3"
+    earlier = Earlier(scene, script)
+    child = scene.pid()
+    earlier.collect()
+    second = scene.engine()
+    attempt = scene.attempt("shell")
+    assert second.attach(attempt)
+    assert second.outcome(attempt)["exit_code"] == 3
+    assert not lives(child)
 
 
 def test_a_pid_that_is_now_somebody_elses_is_not_ended(scene: Scene) -> None:
@@ -274,7 +334,7 @@ def test_a_pid_that_is_now_somebody_elses_is_not_ended(scene: Scene) -> None:
         second = scene.engine()
         attempt = scene.attempt("shell")
         assert not second.attach(attempt)
-        (folder / "exit").write_text("0\n")
+        (folder / "lease").write_text(f"{stranger}\nexit 0\n")
         assert second.attach(attempt)
         second.cancel(attempt)
         assert second.outcome(attempt)["kind"] == "completed"

@@ -87,7 +87,7 @@ def test_a_shell_that_is_killed_by_a_stranger_fails_and_leaves_nothing_running(
 ) -> None:
     attempt = bench.start(f"sleep 600 & echo $! > {tmp_path}/pid; wait; echo never")
     child = pid_in(tmp_path / "pid")
-    leader = leases.pid_of(str(bench.folder(attempt) / "lease"))
+    leader = leases.read(str(bench.folder(attempt) / "lease")).pid
     assert leader is not None
     os.kill(leader, number)
     outcome = bench.wait(attempt)
@@ -261,12 +261,23 @@ def test_no_file_that_a_step_makes_can_hold_up_the_engine(bench: Bench, name: st
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [*product(("mkfifo", "mkdir", "ln -s /dev/zero", ":"), ("stderr.log", "lease")), ("mkdir", "exit")],
+    [*product(("mkfifo", "mkdir", "ln -s /dev/zero", ":"), ("stderr.log", "lease", "exit"))],
 )
 def test_not_even_a_step_that_replaces_the_engines_own_files_can(bench: Bench, what: str, name: str) -> None:
     attempt = bench.start(f'cd "$(dirname "$HYBRID_OUTPUT")"; rm -f {name}; {what} {name}; exit 3')
     outcome = bench.wait(attempt, 5.0)
     assert (outcome.kind, outcome.exit_code) == ("failed", 3)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "/bin/false", "printf 'exit 5\\n' >&9; exit 3", "printf x >&9; exit 3"])
+def test_the_lease_says_who_ran_and_at_last_how_it_ended(bench: Bench, script: str) -> None:
+    attempt = bench.start(script)
+    code = bench.wait(attempt).exit_code
+    lease = bench.folder(attempt) / "lease"
+    record = leases.read(str(lease))
+    assert record.pid == int(lease.read_text().split()[0])
+    assert record.status == code
+    assert not (bench.folder(attempt) / "exit").exists()
 
 
 def test_a_step_that_removes_its_own_folder_ends_as_it_ended(bench: Bench) -> None:
@@ -296,7 +307,7 @@ def test_files_and_folders_of_an_attempt_are_for_nobody_else(bench: Bench) -> No
     folder = bench.folder(attempt)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
-        ("stdout.log", "stderr.log", "lease", "exit"), 0o600
+        ("stdout.log", "stderr.log", "lease"), 0o600
     )
 
 
