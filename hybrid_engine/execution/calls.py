@@ -9,7 +9,7 @@ from hybrid_engine.execution import processes, results
 from hybrid_engine.execution.handles import MOURNING, EndedHandle, Handle
 from hybrid_engine.execution.host import Host
 from hybrid_engine.execution.worker_channel import Worker, remove_lease
-from hybrid_engine.execution.worker_pool import WorkerPool, earlier_workers
+from hybrid_engine.execution.worker_pool import EarlierCall, WorkerPool, earlier_calls
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.words import Json
 
@@ -22,7 +22,7 @@ class FunctionRunner:
     def __init__(self, host: Host, idle_seconds: float) -> None:
         self._host = host
         self.pool = WorkerPool(host, idle_seconds)
-        self._earlier: dict[str, tuple[str, int]] | None = None
+        self._earlier: dict[str, EarlierCall] | None = None
 
     def start(self, attempt: Attempt) -> Handle:
         call = CallHandle(self._host, attempt, self.pool)
@@ -31,11 +31,11 @@ class FunctionRunner:
 
     def adopt(self, attempt: Attempt) -> Handle | None:
         if self._earlier is None:
-            self._earlier = earlier_workers(self._host.layout.workers)
+            self._earlier = earlier_calls(self._host.layout.workers)
         found = self._earlier.pop(attempt.key, None)
         if found is not None:
             try:
-                return AdoptedCallHandle(self._host, attempt, *found)
+                return AdoptedCallHandle(self._host, attempt, found)
             except ProcessLookupError:
                 pass  # it went between the look and the watch: its exit file tells
         outcome = results.of_word(attempt, self._host.folder(attempt))
@@ -119,13 +119,13 @@ class CallHandle(Handle):
 class AdoptedCallHandle(Handle):
     """A call that a worker of an earlier engine is making: watched from outside until the worker is gone."""
 
-    def __init__(self, host: Host, attempt: Attempt, lease: str, pid: int) -> None:
+    def __init__(self, host: Host, attempt: Attempt, earlier: EarlierCall) -> None:
         super().__init__(host, attempt)
-        self._lease = lease
-        self._pid = pid
-        self._pidfd = os.pidfd_open(pid)
+        self._lease = earlier.lease
+        self._pid = earlier.pid
+        self._pidfd = os.pidfd_open(earlier.pid)
         self._reactor.watch(self._pidfd, self._gone)
-        self._set_timeout(host.remaining(attempt))
+        self._set_timeout(host.remaining(attempt, earlier.began))
 
     def _finish_off(self) -> None:
         processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, _nobody, self._tell)
@@ -157,4 +157,5 @@ def _message(host: Host, attempt: Attempt) -> dict[str, object]:
         "arguments": attempt.arguments,
         "env": host.variables(attempt, folder),
         "folder": folder,
+        "began": host.boot_clock(),
     }

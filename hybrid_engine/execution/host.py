@@ -7,6 +7,7 @@ of this process is an orphaned process of some step.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ class Host:
     layout: Layout
     umask: int
     ended: Callable[[Outcome], None]
+    clock: Callable[[], datetime]
+    boot_clock: Callable[[], float]
     children: set[int] = field(default_factory=set)
     base: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -50,9 +53,26 @@ class Host:
         """Children that came back to us and belong to this attempt."""
         return processes.orphans_of(key, self.children)
 
-    def remaining(self, attempt: Attempt) -> float | None:
-        """What is left of the time-out after a restart. A clock that was set back or far ahead costs at most all."""
-        if attempt.timeout is None or attempt.started_at is None:
-            return attempt.timeout
-        gone = (datetime.now(UTC) - moment(attempt.started_at)).total_seconds()
+    def remaining(self, attempt: Attempt, began: float | None) -> float | None:
+        """What is left of the time-out of an attempt that was taken over.
+
+        `began` is of the boot clock, which nobody can set; without it (format 1) the wall clock has to do. Whatever
+        the clocks say, it is something between nothing and all of the time-out.
+        """
+        if attempt.timeout is None:
+            return None
+        gone = 0.0
+        if began is not None:
+            gone = self.boot_clock() - began
+        elif attempt.started_at is not None:
+            gone = (self.clock() - moment(attempt.started_at)).total_seconds()
         return min(attempt.timeout, max(0.0, attempt.timeout - max(0.0, gone)))
+
+
+def boot_seconds() -> float:
+    """Seconds since the start of the machine, sleep included. Comparable between processes, and nobody can set it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)

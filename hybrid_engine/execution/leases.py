@@ -4,8 +4,9 @@ A lease is a kernel lock (`flock`) on a descriptor that a step's processes inher
 them lives, across a kill of the engine. No heartbeat, no clock, no trust in pids.
 
 The lease of a shell step is also its record: the first line is its shell's pid, the last one, once the script has
-ended, `exit <status>`. Both are written by the shell, over the descriptor that holds the lock. The first line may have
-more words. A step of format 1 wrote its status into a file `exit` beside it.
+ended, `exit <status>`. Both are written by the shell, over the descriptor that holds the lock. Behind the pid is when
+the step began, in seconds since the start of the machine, sleep included (CLOCK_BOOTTIME): nobody can set that clock.
+A step of format 1 wrote no such time, and its status into a file `exit` beside the lease.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hybrid_engine.files import atomic
 
 HEAD = 64
 TAIL = 16
-_FIRST = re.compile(rb"([0-9]{1,10})(?: [^\n]*)?\n")
+_FIRST = re.compile(rb"([0-9]{1,10})(?: ([0-9]{1,12}(?:\.[0-9]{1,9})?))?\n")
 _LAST = re.compile(rb"exit ([0-9]{1,3})\n\Z")
 
 
@@ -51,9 +52,11 @@ def is_held(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a lease says. `pid` is None until the shell has written it, `status` until the script has ended."""
+    """What a lease says. `pid` is None until the shell has written it, `status` until the script has ended, `began`
+    in format 1."""
 
     pid: int | None = None
+    began: float | None = None
     status: int | None = None
 
 
@@ -70,7 +73,11 @@ def read(path: str) -> Record:
             raise
         return Record()
     first, last = _FIRST.match(head), _LAST.search(tail)
-    return Record(int(first[1]) if first else None, int(last[1]) if last else None)
+    return Record(
+        int(first[1]) if first else None,
+        float(first[2]) if first and first[2] else None,
+        int(last[1]) if last else None,
+    )
 
 
 def holders_of(path: str) -> list[int]:

@@ -7,11 +7,13 @@ work is started, taken over and ended is its runner's: one more kind is one more
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from datetime import datetime
 
 from hybrid_engine.execution import results
 from hybrid_engine.execution.calls import FunctionRunner
 from hybrid_engine.execution.handles import Handle, Runner
-from hybrid_engine.execution.host import Host
+from hybrid_engine.execution.host import Host, boot_seconds, wall_clock
 from hybrid_engine.execution.shell import ShellRunner
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.attempt import Attempt, Outcome
@@ -25,11 +27,18 @@ class LocalExecutor:
     """`running` holds the attempts under way, by key. Steps make their files under `umask`, not under the engine's."""
 
     def __init__(
-        self, reactor: Reactor, layout: Layout, worker_idle: float, umask: int = 0o022, boot: str | None = None
+        self,
+        reactor: Reactor,
+        layout: Layout,
+        worker_idle: float,
+        umask: int = 0o022,
+        boot: str | None = None,
+        clock: Callable[[], datetime] = wall_clock,
+        boot_clock: Callable[[], float] = boot_seconds,
     ) -> None:
         self._reactor = reactor
         self._boot = boot
-        self._host = Host(reactor, layout, umask, self._ended)
+        self._host = Host(reactor, layout, umask, self._ended, clock, boot_clock)
         self._runners: dict[str, Runner] = {
             "shell": ShellRunner(self._host),
             "function": FunctionRunner(self._host, worker_idle),

@@ -41,7 +41,7 @@ def of_record(attempt: Attempt, folder: str) -> Outcome | None:
 def status_of(folder: str) -> int | None:
     """The exit status that a shell step left: in its lease or, by an engine of format 1, in a file `exit`."""
     record = leases.read(os.path.join(folder, "lease"))
-    if record.status is not None:
+    if record.status is not None or record.began is not None:
         return record.status
     data = _read_exit(folder)
     return int(data) if data is not None and _STATUS.fullmatch(data) else None

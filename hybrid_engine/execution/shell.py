@@ -17,10 +17,10 @@ from hybrid_engine.execution.host import Host
 from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 
-_SHELTERED = 'echo $$ >&9; (umask "$2"; set -e; eval "$1"); r=$?; echo "exit $r" >&9; exit $r'
+_SHELTERED = 'echo "$$ $3" >&9; (umask "$2"; set -e; eval "$1"); r=$?; echo "exit $r" >&9; exit $r'
 """The script runs in a subshell, so that nothing in it can keep the outer shell from writing the status down."""
 
-_PLAIN = 'echo $$ >&9; umask "$2"; eval "$1"; r=$?; echo "exit $r" >&9; exit $r'
+_PLAIN = 'echo "$$ $3" >&9; umask "$2"; eval "$1"; r=$?; echo "exit $r" >&9; exit $r'
 """For a single plain command, which can do nothing to the shell that runs it: spares a process."""
 
 _WORD = r"""(?:[\w./~+:@%,=-]+|"[^"`$\\]*"|"?\$\w+"?|'[^']*')"""
@@ -65,7 +65,7 @@ class ShellRunner:
         folder = self._host.folder(attempt)
         if leases.is_held(os.path.join(folder, "lease")):
             handle = ShellHandle(self._host, attempt, folder)
-            handle.take_over(self._host.remaining(attempt))
+            handle.take_over()
             return handle
         outcome = results.of_record(attempt, folder)
         return None if outcome is None else EndedHandle(self._host, outcome, attempt)
@@ -88,12 +88,13 @@ class ShellHandle(Handle):
     def start(self, env: dict[str, str]) -> None:
         """Spawn. Raises OSError when the machine cannot (out of processes, descriptors, disk)."""
         script = self.attempt.script or ""
+        began = f"{self._host.boot_clock():.2f}"
         wrapper = _PLAIN if is_plain(script) else _SHELTERED
         lease = leases.take(self._lease)
         try:
             pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", wrapper, "hybrid-step", script, f"{self._host.umask:04o}"],
+                ["sh", "-c", wrapper, "hybrid-step", script, f"{self._host.umask:04o}", began],
                 env,
                 file_actions=self._file_actions(lease),
                 setsid=True,
@@ -117,9 +118,10 @@ class ShellHandle(Handle):
             (os.POSIX_SPAWN_DUP2, lease, LEASE_FD),
         ]
 
-    def take_over(self, remaining: float | None) -> None:
+    def take_over(self) -> None:
         """Its lease is held: watch it, for what is left of its time-out."""
-        self._set_timeout(remaining)
+        began = leases.read(self._lease).began
+        self._set_timeout(self._host.remaining(self.attempt, began))
         self._reactor.post(self._find)
 
     # --- watching

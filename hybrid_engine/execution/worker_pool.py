@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import dataclass
 
 from hybrid_engine.execution import leases, processes
 from hybrid_engine.execution.host import Host
@@ -76,9 +77,18 @@ class WorkerPool:
             self._reactor.call_later(self._idle_seconds, self._retire)
 
 
-def earlier_workers(folder: str) -> dict[str, tuple[str, int]]:
-    """What workers of earlier engines are calling: attempt key → (lease file, pid). Leases that nobody holds go."""
-    calling: dict[str, tuple[str, int]] = {}
+@dataclass(frozen=True, slots=True)
+class EarlierCall:
+    """What a worker of an earlier engine is calling, and since when on the boot clock; format 1 did not say that."""
+
+    lease: str
+    pid: int
+    began: float | None
+
+
+def earlier_calls(folder: str) -> dict[str, EarlierCall]:
+    """What workers of earlier engines are calling, by attempt key. Leases that nobody holds are removed."""
+    calling: dict[str, EarlierCall] = {}
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         if "." in name:
@@ -87,9 +97,9 @@ def earlier_workers(folder: str) -> dict[str, tuple[str, int]]:
             remove_lease(path)
             continue
         try:
-            pid, _, key = atomic.read(path, 1024).decode().strip().partition(" ")
-            if key:
-                calling[key] = (path, int(pid))
+            words = atomic.read(path, 1024).decode().split()
+            if len(words) >= 2:
+                calling[words[1]] = EarlierCall(path, int(words[0]), float(words[2]) if len(words) > 2 else None)
         except (OSError, ValueError):
             continue
     return calling

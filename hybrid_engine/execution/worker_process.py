@@ -28,17 +28,20 @@ LEASE_SIZE = 512
 
 
 class Lease:
-    """The worker's lock file and what it says: pid and the key of the attempt under way."""
+    """The worker's lock file and what it says: pid, the key of the attempt under way, when it began (boot clock)."""
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self.path = path
-        self.say("")
+        self._write(str(os.getpid()))
 
-    def say(self, key: str) -> None:
+    def say(self, key: str, began: float) -> None:
+        self._write(f"{os.getpid()} {key} {began:.2f}")
+
+    def _write(self, text: str) -> None:
         """One write, in place, of a fixed size: a reader sees the old text or the new."""
-        os.pwrite(self._fd, f"{os.getpid()} {key}".encode().ljust(LEASE_SIZE), 0)
+        os.pwrite(self._fd, text.encode().ljust(LEASE_SIZE), 0)
 
 
 class Worker:
@@ -66,7 +69,7 @@ class Worker:
                 self._send(encode({"again": True}).encode())
                 self._last = None
                 break
-            self._lease.say(request["key"])
+            self._lease.say(request["key"], request["began"])
             answer = self._answer(request)
             if os.getpid() != self._pid:
                 os._exit(0)  # a copy that the function forked and let return: the answer is not its to give
