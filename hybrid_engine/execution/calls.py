@@ -14,6 +14,7 @@ from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.words import Json
 
 SHORT_AGAIN = 0.2
+ANSWER_WITHIN = 1.0
 
 
 class FunctionRunner:
@@ -53,6 +54,7 @@ class CallHandle(Handle):
         self._pool = pool
         self._worker: Worker | None = None
         self._message = _message(host, attempt)
+        self._is_late = False
 
     def begin(self) -> None:
         """Give the call to a worker. OSError when none can be started now."""
@@ -101,6 +103,19 @@ class CallHandle(Handle):
             self._verdict = results.ended_by(self.attempt, "killed", message, code)
         self._reactor.call_later(MOURNING if code == -signal.SIGKILL else 0.0, self._finish_off)
 
+    def _has_ended(self) -> bool:
+        """An answer may wait in the socket. For the rest of a long one there is a while more, once."""
+        if self._worker is None:
+            return False
+        self._worker.look()
+        if self._is_decided:
+            return True
+        is_answering = self._worker is not None and self._worker.is_answering and not self._is_late
+        if is_answering:
+            self._is_late = True
+            self._set_timeout(ANSWER_WITHIN)
+        return is_answering
+
     def _finish_off(self) -> None:
         """End the worker with all it started; only then the outcome is told."""
         if self._worker is None:
@@ -126,6 +141,16 @@ class AdoptedCallHandle(Handle):
         self._pidfd = os.pidfd_open(earlier.pid)
         self._reactor.watch(self._pidfd, self._gone)
         self._set_timeout(host.remaining(attempt, earlier.began))
+
+    def _has_ended(self) -> bool:
+        """Its worker is gone, or its result lies there and the worker is about to go."""
+        if processes.has_ended(self._pidfd):
+            self._gone()
+            return True
+        found = results.of_word(self.attempt, self._host.folder(self.attempt))
+        if found is not None:
+            self._end(found)
+        return found is not None
 
     def _finish_off(self) -> None:
         processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, _nobody, self._tell)

@@ -41,6 +41,11 @@ class Handle(ABC):
     # --- for the kinds
 
     @abstractmethod
+    def _has_ended(self) -> bool:
+        """Look whether it has ended by itself; when it has, its own outcome is on its way. OSError when the machine
+        is short of something: that does not end it."""
+
+    @abstractmethod
     def _finish_off(self) -> None:
         """End all its processes, then `_tell`."""
 
@@ -49,6 +54,16 @@ class Handle(ABC):
             self._timer = self._reactor.call_later(max(0.0, seconds), self._time_out)
 
     def _time_out(self) -> None:
+        """Its time is up by the clock. When this process stood still meanwhile (a debugger, a machine under load), the
+        attempt may have ended in time without our knowing: then that counts."""
+        if self._is_decided:
+            return
+        try:
+            if self._has_ended():
+                return
+        except OSError:
+            self._set_timeout(READ_AGAIN)
+            return
         limit = self.attempt.timeout
         self._end(results.ended_by(self.attempt, "timeout", f"ran longer than its timeout of {limit:g} s"))
 
@@ -90,6 +105,9 @@ class EndedHandle(Handle):
         self._is_decided = True
         self._verdict = outcome
         self._reactor.post(self._tell)
+
+    def _has_ended(self) -> bool:
+        return True
 
     def _finish_off(self) -> None:
         """Nothing of it runs."""

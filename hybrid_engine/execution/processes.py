@@ -47,6 +47,14 @@ def has_ended(pidfd: int) -> bool:
     return bool(waiting.poll(0))
 
 
+def is_dead_child(pid: int | None) -> bool:
+    """Has this child ended, and was it not collected yet?"""
+    try:
+        return pid is not None and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
 def signal_group(group: int, number: int) -> bool:
     """Send a signal to a process group; False when nothing of it is left."""
     try:

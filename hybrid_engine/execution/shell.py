@@ -191,6 +191,17 @@ class ShellHandle(Handle):
         if processes.has_ended(self._pidfd):
             self._over()
 
+    def _has_ended(self) -> bool:
+        if self._pidfd >= 0:
+            ended = processes.has_ended(self._pidfd)
+        elif self._ours:
+            ended = processes.is_dead_child(self._pid)
+        else:
+            ended = self._has_left()
+        if ended:
+            self._over()
+        return ended
+
     def _over(self) -> None:
         """The shell has ended. Whatever it left running is ended before the outcome is told."""
         self._unwatch()

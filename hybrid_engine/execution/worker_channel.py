@@ -18,6 +18,7 @@ from hybrid_engine.model.words import Json
 HEADER = struct.Struct(">I")
 MODULE = "hybrid_engine.execution.worker_process"
 FLUSH_AGAIN = 0.002
+PIECE = 1 << 18
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -70,7 +71,7 @@ class Worker:
         except OSError:
             ours.close()  # it ends when it finds nobody there
             raise
-        reactor.watch(ours.fileno(), self._readable)
+        reactor.watch(ours.fileno(), self._said)
         reactor.watch(self._pidfd, self._died)
 
     def request(self, call: Caller, message: dict[str, object]) -> None:
@@ -104,25 +105,45 @@ class Worker:
         if self._unsent:
             self._reactor.call_later(FLUSH_AGAIN, self._flush)
 
-    def _readable(self) -> None:
+    def _said(self) -> None:
+        self._take_piece()
+
+    def _take_piece(self) -> bool:
+        """Take a piece of what the worker says; False when there is none now."""
         try:
-            data = self._channel.recv(1 << 18)
+            data = self._channel.recv(PIECE)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._close_channel()
-            return
+            return False
         self._received += data
         while len(self._received) >= HEADER.size:
             size = HEADER.unpack_from(self._received)[0]
             if len(self._received) < HEADER.size + size:
-                return
+                break
             body = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
             if self.call is not None:
                 self.call.answered(_decoded(body))
+        return True
+
+    def receive(self) -> None:
+        """Take what the worker has said already, without waiting for the reactor to notice it."""
+        while self._take_piece():
+            pass
+
+    def look(self) -> None:
+        """Notice now what the reactor would tell in its next round: words of the worker, or its end."""
+        self.receive()
+        self._died()
+
+    @property
+    def is_answering(self) -> bool:
+        """Has it begun an answer whose end is still to come?"""
+        return bool(self._received)
 
     def _close_channel(self) -> None:
         if self._channel.fileno() >= 0:
@@ -132,8 +153,7 @@ class Worker:
     def _died(self) -> None:
         if not processes.has_ended(self._pidfd):
             return
-        if self._channel.fileno() >= 0:
-            self._readable()  # what it said before it died counts
+        self.receive()  # what it said before it died counts
         self._reactor.unwatch(self._pidfd)
         os.close(self._pidfd)
         self._close_channel()

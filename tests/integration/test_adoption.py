@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executing import EngineProcess, eventually, lives, pid_in
+from executing import Bench, EngineProcess, eventually, lives, pid_in
 
 from hybrid_engine.execution import leases
 from hybrid_engine.files.layout import Layout
@@ -266,6 +266,44 @@ def test_a_wall_clock_that_was_set_costs_no_attempt_its_timeout(scene: Scene, ki
     assert second.attach(replace(attempt, started_at=stamp(datetime.now(UTC) - timedelta(hours=hours))))
     scene.open()
     assert second.outcome(attempt)["kind"] == "completed"
+
+
+@pytest.fixture
+def bench(scene: Scene) -> Iterator[Bench]:
+    bench = Bench(scene.home)
+    yield bench
+    bench.close()
+
+
+@KINDS
+def test_what_ended_before_anybody_looked_at_the_clock_has_not_timed_out(scene: Scene, bench: Bench, kind: str) -> None:
+    """The engine that took it over stood still: when it goes on, the time is up, and the end was in time."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt(kind, timeout=600.0))
+    pid = scene.pid()
+    first.kill()
+    assert bench.executor.attach(attempt)
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._pidfd >= 0, "it is watched")
+    scene.open()
+    eventually(lambda: not lives(pid), "it ends")
+    handle._time_out()
+    assert bench.wait(attempt).output == ANSWER[kind]
+
+
+def test_a_result_that_lies_there_counts_more_than_the_clock(scene: Scene, bench: Bench) -> None:
+    """Its worker has left word, and has not gone yet."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function", timeout=600.0))
+    pid = scene.pid()
+    first.kill()
+    assert bench.executor.attach(attempt)
+    folder = Path(scene.home.attempt("w1", "held", 1))
+    folder.mkdir(parents=True)
+    (folder / "exit").write_text('{"output": 42}')
+    bench.executor._handles[attempt.key]._time_out()
+    assert bench.wait(attempt).output == 42
+    assert not lives(pid)
 
 
 def test_an_exit_file_of_format_1_cut_short_is_no_result(scene: Scene) -> None:

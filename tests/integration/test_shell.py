@@ -366,6 +366,19 @@ def test_a_timeout_is_told_with_its_length(bench: Bench) -> None:
     assert outcome.error == {"kind": "timeout", "message": "ran longer than its timeout of 0.2 s"}
 
 
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_step_that_ended_before_anybody_looked_at_the_clock_has_not_timed_out(bench: Bench, is_watched: bool) -> None:
+    """The engine stood still: when it goes on, the time is up, and the end was in time."""
+    attempt = bench.start("exit 3", timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    if not is_watched:
+        handle._unwatch()
+    eventually(lambda: processes.is_dead_child(handle._pid), "the step ends")
+    handle._time_out()
+    outcome = bench.wait(attempt)
+    assert (outcome.kind, outcome.exit_code) == ("failed", 3)
+
+
 def test_a_step_may_use_its_grace_to_clean_up(bench: Bench, tmp_path: Path) -> None:
     script = f"trap 'echo cleaned > {tmp_path}/cleaned; exit 0' TERM; echo $$ > {tmp_path}/pid; sleep 600 & wait"
     attempt = bench.start(script, grace=10.0)

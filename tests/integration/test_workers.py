@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import textwrap
 from collections.abc import Iterator
@@ -308,6 +309,45 @@ def test_a_function_that_hangs_can_be_ended_with_all_it_started(
         bench.executor.cancel(attempt.key)
     assert bench.wait(attempt).kind == how
     assert not [pid for pid in pids if lives(pid)]
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_an_answer_that_came_before_anybody_looked_at_the_clock_counts(bench: Bench, size: int) -> None:
+    """The engine stood still: when it goes on, the time is up, and the answer waits in the socket, or its beginning."""
+    write_body(bench, "return 'x' * given['size']")
+    bench.call("tools.work", size=1)
+    attempt = bench.start(function="tools.work", arguments={"size": size}, timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    assert select.select([handle._worker._channel], [], [], 20)[0]
+    handle._time_out()
+    outcome = bench.wait(attempt)
+    assert (outcome.kind, outcome.output) == ("completed", "x" * size)
+
+
+def test_a_death_before_anybody_looked_at_the_clock_counts(bench: Bench) -> None:
+    write_body(bench, "os._exit(given['code'])")
+    attempt = bench.start(function="tools.work", arguments={"code": 3}, timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    eventually(lambda: processes.is_dead_child(handle._worker.pid), "the worker ends")
+    handle._time_out()
+    assert bench.wait(attempt).exit_code == 3
+
+
+def test_an_answer_without_an_end_does_not_hold_up_a_timeout(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "ANSWER_WITHIN", 0.01)
+    write_body(
+        bench,
+        """
+        channel = int(open("/proc/self/cmdline").read().split("\\0")[3])
+        os.write(channel, b"\\0\\0\\0\\x99{")
+        time.sleep(600)
+        """,
+    )
+    attempt = bench.start(function="tools.work", timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._worker.is_answering, "an answer begins")
+    handle._time_out()
+    assert bench.wait(attempt).kind == "timeout"
 
 
 def test_a_function_that_kills_its_worker_takes_its_processes_along(bench: Bench, tmp_path: Path) -> None:
