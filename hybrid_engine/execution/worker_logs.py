@@ -8,6 +8,8 @@ from typing import Any
 
 from hybrid_engine import authoring
 
+NAMES = ("stdout.log", "stderr.log")
+
 
 class Logs:
     """Where prints go: the attempt's log files, made at the first byte, so that a silent function leaves no file."""
@@ -31,9 +33,12 @@ class Logs:
         """The attempt's log takes the place of the scratch file, for Python, for C and for subprocesses."""
         if self._opened[which] or not self._folder:
             return
-        authoring.make_folders(self._folder)
-        path = os.path.join(self._folder, ("stdout.log", "stderr.log")[which])
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        path = os.path.join(self._folder, NAMES[which])
+        try:
+            authoring.make_folders(self._folder, authoring.ATTEMPT_LEVELS)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:
+            return  # the workflow was removed: what is printed stays in the scratch file, and goes with it
         os.dup2(fd, which + 1)
         os.close(fd)
         self._opened[which] = True
@@ -41,10 +46,13 @@ class Logs:
     def leave(self) -> None:
         """The call is over: what bypassed Python (subprocesses) moves from the scratch file to the attempt's log."""
         for which, path in enumerate(self._scratch):
-            if self._opened[which]:
-                self._back_to_scratch(which)
-            elif os.fstat(which + 1).st_size:
-                self._move(which, path)
+            try:
+                if self._opened[which]:
+                    self._back_to_scratch(which)
+                elif os.fstat(which + 1).st_size:
+                    self._move(which, path)
+            except OSError:
+                pass  # a full disk costs the end of a log, not the result
 
     def _back_to_scratch(self, which: int) -> None:
         path = self._scratch[which]
@@ -56,12 +64,13 @@ class Logs:
             self._move(which, path)
 
     def _move(self, which: int, path: str) -> None:
-        authoring.make_folders(self._folder)
-        target = os.path.join(self._folder, ("stdout.log", "stderr.log")[which])
-        with open(path, "rb") as source, open(target, "ab") as log:
-            while chunk := source.read(1 << 20):
-                log.write(chunk)
-        os.ftruncate(which + 1, 0)
+        try:
+            authoring.make_folders(self._folder, authoring.ATTEMPT_LEVELS)
+            with open(path, "rb") as source, open(os.path.join(self._folder, NAMES[which]), "ab") as log:
+                while chunk := source.read(1 << 20):
+                    log.write(chunk)
+        finally:
+            os.ftruncate(which + 1, 0)  # also when it could not be kept: it does not belong to the next attempt's log
 
     def remove(self) -> None:
         for path in self._scratch:

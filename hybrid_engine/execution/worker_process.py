@@ -103,10 +103,7 @@ class Worker:
         try:
             return answer_of(self._functions, request)
         finally:
-            try:
-                self._logs.leave()
-            except OSError:
-                pass  # a full disk costs the end of a log, not the result
+            self._logs.leave()
 
     def _set_environment(self, env: dict[str, str]) -> None:
         """Exactly `env`, whatever the last call made of it."""
@@ -144,18 +141,25 @@ class Worker:
             return False
 
     def _leave_word(self) -> None:
-        """The engine is gone, and perhaps it never took the last answer: leave it where the next one looks."""
+        """The engine is gone, and perhaps it never took the last answer: leave it where the next one looks.
+
+        Only in the folder of a workflow that is there: the answer may have been taken long ago, and the workflow may
+        have been finished and removed since.
+        """
         if self._last is None:
             return
         folder, answer = self._last
         path = os.path.join(folder, "exit")
         try:
-            authoring.make_folders(folder)
+            authoring.make_folders(folder, authoring.ATTEMPT_LEVELS)
             with open(path + ".tmp", "wb") as file:
                 file.write(answer)
             os.replace(path + ".tmp", path)
         except OSError:
-            pass
+            try:
+                os.unlink(path + ".tmp")
+            except OSError:
+                pass
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ The engines here are processes of their own. Steps wait on named pipes, never on
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -437,6 +438,22 @@ def test_a_worker_that_is_idle_when_its_engine_dies_goes(scene: Scene) -> None:
     first.kill()
     eventually(lambda: not lives(pid), "the worker goes")
     assert not os.listdir(scene.home.workers)
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_a_worker_does_not_bring_back_a_workflow_that_was_removed(scene: Scene, is_idle: bool) -> None:
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function"))
+    pid = scene.pid()
+    if is_idle:
+        scene.open()
+        first.outcome(attempt)
+    shutil.rmtree(scene.home.workflow("w1"))
+    first.kill()
+    if not is_idle:
+        scene.open()
+    eventually(lambda: not lives(pid), "the worker goes")
+    assert os.listdir(scene.home.workflows) == []
 
 
 def test_an_answer_that_the_engine_did_not_live_to_take_is_found(scene: Scene) -> None:

@@ -19,7 +19,9 @@ from hybrid_engine.execution.worker_channel import Worker
 from hybrid_engine.execution.worker_pool import WorkerPool
 from hybrid_engine.files.layout import Layout
 
-HEAD = "import asyncio, os, signal, subprocess, sys, threading, time\nfrom hybrid_engine import context, function\n"
+HEAD = """import asyncio, os, shutil, signal, subprocess, sys, threading, time
+from hybrid_engine import context, function
+"""
 
 
 @pytest.fixture
@@ -212,6 +214,27 @@ def test_what_a_dying_function_said_last_is_in_its_log(bench: Bench) -> None:
     attempt = bench.start(function="tools.work")
     bench.wait(attempt)
     assert bench.log(attempt) == "last words\n"
+
+
+def test_a_function_whose_workflow_was_removed_ends_and_brings_nothing_back(bench: Bench) -> None:
+    write_body(
+        bench,
+        """
+        if given:
+            shutil.rmtree(os.path.join(os.environ["HYBRID_HOME"], "workflows", context().workflow))
+            print("to nobody")
+            context().progress(50)
+            subprocess.run(["sh", "-c", "echo nor this"])
+            return "done"
+        subprocess.run(["sh", "-c", "echo mine"])
+        """,
+    )
+    bench.call("tools.work")
+    assert bench.call("tools.work", remove=True).output == "done"
+    assert os.listdir(bench.home.workflows) == []
+    attempt = bench.start(function="tools.work")
+    assert bench.wait(attempt).kind == "completed"
+    assert bench.log(attempt) == "mine\n"
 
 
 # --- what one call leaves for the next ------------------------------------------------------------------------------
