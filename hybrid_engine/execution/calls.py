@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Callable
 
 from hybrid_engine.execution import processes, results
 from hybrid_engine.execution.handles import MOURNING, EndedHandle, Handle
 from hybrid_engine.execution.host import Host
-from hybrid_engine.execution.worker_channel import Worker, remove_lease
+from hybrid_engine.execution.worker_channel import MODULE, Worker, remove_lease
 from hybrid_engine.execution.worker_pool import EarlierCall, WorkerPool, earlier_calls
+from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.words import Json
 
 SHORT_AGAIN = 0.2
+START_AGAIN = (0.2, 1.0, 3.0)
+"""Seconds before the next tries to start a worker, after one could not be started at all."""
+
 ANSWER_WITHIN = 1.0
 
 
@@ -55,16 +61,22 @@ class CallHandle(Handle):
         self._worker: Worker | None = None
         self._message = _message(host, attempt)
         self._is_late = False
+        self._failures = 0
 
     def begin(self) -> None:
-        """Give the call to a worker. OSError when none can be started now."""
-        worker = self._pool.take()
+        """Give the call to a worker. OSError when the machine is short of something."""
+        self._give_to(self._pool.take)
         self._set_timeout(self.attempt.timeout)
-        self._give_to(worker)
 
-    def _give_to(self, worker: Worker) -> None:
-        self._worker = worker
-        worker.request(self, self._message)
+    def _give_to(self, worker: Callable[[], Worker]) -> None:
+        try:
+            self._worker = worker()
+        except OSError as error:
+            if error.errno in atomic.PASSING:
+                raise
+            self.could_not_start(error.strerror or str(error))
+        else:
+            self._worker.request(self, self._message)
 
     # --- what the worker tells
 
@@ -82,13 +94,26 @@ class CallHandle(Handle):
         self._tell()
 
     def _begin_again(self) -> None:
-        """A file in functions/ has changed: the worker went, a fresh one takes the call, if it is still wanted."""
+        """The worker went: a fresh one takes the call, if it is still wanted."""
         if self._is_decided:
             return
         try:
-            self._give_to(self._pool.start())
+            self._give_to(self._pool.start)
         except OSError:
             self._reactor.call_later(SHORT_AGAIN, self._begin_again)
+
+    def could_not_start(self, why: str) -> None:
+        """No worker could be started, or it ended before it was ready. That is not the function's fault, and may pass
+        (an upgrade under way, no memory for a moment); after a few tries it is told as what it is."""
+        self._worker = None
+        if self._is_decided:
+            return
+        if self._failures < len(START_AGAIN):
+            self._reactor.call_later(START_AGAIN[self._failures], self._begin_again)
+            self._failures += 1
+        else:
+            message = f"no worker for functions can be started: {sys.executable} -m {MODULE}: {why}"
+            self._end(results.ended_by(self.attempt, "start", message))
 
     def died(self, code: int | None) -> None:
         """The worker is gone in the middle of the call."""

@@ -11,14 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import processes, results
 from hybrid_engine.execution.host import Host
+from hybrid_engine.files import atomic
 from hybrid_engine.model.words import Json
 
 HEADER = struct.Struct(">I")
 MODULE = "hybrid_engine.execution.worker_process"
 FLUSH_AGAIN = 0.002
 PIECE = 1 << 18
+READY_WITHIN = 60.0
+SCRATCH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -31,9 +34,13 @@ class Caller(Protocol):
     def died(self, code: int | None) -> None:
         """The worker has ended, and how, where that is known."""
 
+    def could_not_start(self, why: str) -> None:
+        """The worker ended before it was ready for any call."""
+
 
 class Worker:
-    """One worker process. `call` is what it is doing, if anything."""
+    """One worker process. `call` is what it is doing, if anything. What it prints before it is ready goes into the
+    scratch files beside its lease, as later does what a function prints."""
 
     def __init__(self, host: Host, lease: str, gone: Callable[[Worker], None]) -> None:
         self.call: Caller | None = None
@@ -44,6 +51,8 @@ class Worker:
         self._gone = gone
         self._received = bytearray()
         self._unsent = b""
+        self._is_ready = False
+        self._is_late = False
         ours, theirs = socket.socketpair()
         try:
             self.pid = os.posix_spawn(
@@ -52,6 +61,8 @@ class Worker:
                 _environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, f"{lease}.stdout", SCRATCH, atomic.FILE_MODE),
+                    (os.POSIX_SPAWN_OPEN, 2, f"{lease}.stderr", SCRATCH, atomic.FILE_MODE),
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), theirs.fileno()),
                 ],
                 setsid=True,
@@ -60,6 +71,7 @@ class Worker:
             )
         except OSError:
             ours.close()
+            remove_lease(lease)
             raise
         finally:
             theirs.close()
@@ -73,6 +85,7 @@ class Worker:
             raise
         reactor.watch(ours.fileno(), self._said)
         reactor.watch(self._pidfd, self._died)
+        self._ready_timer = reactor.call_later(READY_WITHIN, self._check_ready)
 
     def request(self, call: Caller, message: dict[str, object]) -> None:
         self.call = call
@@ -87,6 +100,7 @@ class Worker:
         """The engine goes away: the worker makes its call to the end and leaves word."""
         self._send(b'{"alone":true}')
         self._close_channel()
+        self._ready_timer.cancel()
         self._reactor.unwatch(self._pidfd)
         os.close(self._pidfd)
 
@@ -126,9 +140,21 @@ class Worker:
                 break
             body = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
-            if self.call is not None:
-                self.call.answered(_decoded(body))
+            self._understand(_decoded(body))
         return True
+
+    def _understand(self, said: dict[str, Json]) -> None:
+        if said.get("ready") and not self._is_ready:
+            self._is_ready = True
+            self._ready_timer.cancel()
+        elif self.call is not None:
+            self.call.answered(said)
+
+    def _check_ready(self) -> None:
+        self.look()
+        if not self._is_ready and self.pid in self._host.children:
+            self._is_late = True
+            processes.signal_group(self.pid, signal.SIGKILL)
 
     def receive(self) -> None:
         """Take what the worker has said already, without waiting for the reactor to notice it."""
@@ -157,10 +183,29 @@ class Worker:
         self._reactor.unwatch(self._pidfd)
         os.close(self._pidfd)
         self._close_channel()
+        self._ready_timer.cancel()
         code = self._reap()
+        call, why = self.call, self._why_not_ready(code)
+        if why is not None:
+            self.call = None
         self._gone(self)
-        if self.call is not None:
-            self.call.died(code)
+        if call is not None and why is not None:
+            call.could_not_start(why)
+        elif call is not None:
+            call.died(code)
+
+    def _why_not_ready(self, code: int | None) -> str | None:
+        """Why it ended before it was ready for any call; None when it was ready."""
+        if self._is_ready:
+            return None
+        if self._is_late:
+            text = f"not ready within {READY_WITHIN:g} s"
+        elif code is not None and code >= 0:
+            text = f"ended with status {code}"
+        else:
+            text = f"killed by {results.signal_name(-code) or -code}" if code else "ended"
+        last = results.last_words(f"{self.lease}.stderr")
+        return f"{text}: {last}" if last else text
 
     def _reap(self) -> int | None:
         self._host.children.discard(self.pid)

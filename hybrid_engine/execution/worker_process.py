@@ -59,6 +59,7 @@ class Worker:
         self._pid = os.getpid()
 
     def serve(self) -> None:
+        self._send(encode({"ready": True}).encode())
         while (request := self._receive()) is not None:
             if request.get("alone"):
                 break

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import calls, processes
+from hybrid_engine.execution import calls, processes, worker_channel
 from hybrid_engine.execution.worker_channel import Worker
 from hybrid_engine.execution.worker_pool import WorkerPool
 from hybrid_engine.files.layout import Layout
@@ -22,6 +23,9 @@ from hybrid_engine.files.layout import Layout
 HEAD = """import asyncio, os, shutil, signal, subprocess, sys, threading, time
 from hybrid_engine import context, function
 """
+
+
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -487,3 +491,66 @@ def test_a_stale_event_of_a_living_worker_does_not_hold_up_the_engine(bench: Ben
     worker._died()
     assert lives(pid)
     assert bench.call("tools.work").output == pid
+
+
+BROKEN = {
+    "missing": (None, "No such file or directory"),
+    "not executable": ("no program", "Permission denied"),
+    "ends at once": (
+        "#!/bin/sh\necho no module of that name >&2\nexit 3\n",
+        "ended with status 3: no module of that name",
+    ),
+    "is killed": ("#!/bin/sh\nkill -SEGV $$\n", "killed by SIGSEGV"),
+    "hangs": ("#!/bin/sh\nexec sleep 600\n", "not ready within"),
+}
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Python that does not work. Gives what an error should say about it."""
+    text, why = BROKEN[request.param]
+    python = tmp_path / "python"
+    if text is not None:
+        python.write_text(text)
+        python.chmod(0o700 if text.startswith("#!") else 0o600)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(calls, "START_AGAIN", (0.01, 0.02))
+    monkeypatch.setattr(worker_channel, "READY_WITHIN", 0.05 if "hangs" in request.param else 20.0)
+    return f"{python} -m hybrid_engine.execution.worker_process: {why}"
+
+
+@pytest.mark.parametrize("broken", BROKEN, indirect=True)
+def test_a_python_that_does_not_work_fails_the_call_and_says_how(bench: Bench, broken: str) -> None:
+    attempt = bench.start(function="tools.work")
+    assert bench.run("true").kind == "completed"
+    outcome = bench.wait(attempt)
+    assert outcome.kind == "failed"
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "start"
+    assert broken in str(outcome.error["message"])
+
+
+@pytest.mark.parametrize("broken", ["missing", "ends at once"], indirect=True)
+def test_a_python_that_works_again_makes_the_call(
+    bench: Bench, broken: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(calls, "START_AGAIN", (0.01,) * 1000)
+    write_body(bench, "return 42")
+    attempt = bench.start(function="tools.work")
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._failures > 2, "some tries")
+    (tmp_path / "python").unlink(missing_ok=True)
+    (tmp_path / "python").symlink_to(PYTHON)
+    assert bench.wait(attempt).output == 42
+
+
+@pytest.mark.parametrize("broken", ["missing", "ends at once", "hangs"], indirect=True)
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+def test_a_call_that_waits_for_a_worker_can_be_ended(
+    bench: Bench, broken: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "START_AGAIN", (600.0,))
+    attempt = bench.start(function="tools.work", timeout=0.3 if how == "timeout" else None)
+    if how == "cancelled":
+        bench.executor.cancel(attempt.key)
+    assert bench.wait(attempt).kind == how
