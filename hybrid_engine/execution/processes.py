@@ -21,6 +21,7 @@ POLL = 0.01
 POLL_MOST = 0.2
 PF_EXITING = 4
 LOOKS = 100
+CHILDREN_PIECE = 1 << 16
 ENV_END = 48
 """Which word of /proc/<pid>/stat, behind the name, is the end of the environment."""
 
@@ -103,10 +104,16 @@ def strays(known: Iterable[int]) -> list[int]:
 def _children() -> set[int]:
     pid = os.getpid()
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
-            return {int(word) for word in file.read().split()}
+        fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return set()
+    try:
+        data = b""
+        while more := os.read(fd, CHILDREN_PIECE):
+            data += more
+        return {int(word) for word in data.split()}
+    finally:
+        os.close(fd)
 
 
 def _is_reaped(child: int) -> bool:

@@ -37,6 +37,8 @@ _BUILTINS = frozenset(
 
 LEASE_FD = 9
 FIND_AGAIN = 0.05
+REMEMBERED = 10_000
+"""Workflows whose folder of artifacts need not be asked for again."""
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ)
 
@@ -51,12 +53,12 @@ class ShellRunner:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._with_artifacts: set[str] = set()
 
     def start(self, attempt: Attempt) -> Handle:
         folder = self._host.folder(attempt)
         env = {**self._host.base, **self._host.variables(attempt, folder)}
-        atomic.make_folder(self._host.layout.artifacts(attempt.workflow))
-        atomic.make_folders(folder)
+        self._make_folders(attempt, folder)
         handle = ShellHandle(self._host, attempt, folder)
         handle.start(env)
         return handle
@@ -72,6 +74,31 @@ class ShellRunner:
 
     def close(self) -> None:
         """Shell steps need nobody."""
+
+    def _make_folders(self, attempt: Attempt, folder: str) -> None:
+        """The attempt's folder, and with a workflow's first one that of its artifacts, which scripts use unasked."""
+        is_first = attempt.number == 1 and _make_step_folder(os.path.dirname(folder))
+        try:
+            atomic.make_folder(folder)
+        except FileNotFoundError:
+            atomic.make_folders(folder)
+        if is_first or attempt.workflow not in self._with_artifacts:
+            if len(self._with_artifacts) >= REMEMBERED:
+                self._with_artifacts.clear()
+            atomic.make_folder(self._host.layout.artifacts(attempt.workflow))
+            self._with_artifacts.add(attempt.workflow)
+
+
+def _make_step_folder(path: str) -> bool:
+    """Top down, because a new step's folder is missing, and each call that fails costs as much as one that does not.
+    True when it is the first of its workflow."""
+    try:
+        atomic.make_folder(path)
+        return False
+    except FileNotFoundError:
+        atomic.make_folders(os.path.dirname(path))
+        atomic.make_folder(path)
+        return True
 
 
 class ShellHandle(Handle):
@@ -188,7 +215,8 @@ class ShellHandle(Handle):
     # --- the end
 
     def _pid_event(self) -> None:
-        if processes.has_ended(self._pidfd):
+        """The event may have been meant for an earlier descriptor. Whether a child has ended, its reaping tells."""
+        if self._ours or processes.has_ended(self._pidfd):
             self._over()
 
     def _has_ended(self) -> bool:
@@ -204,9 +232,11 @@ class ShellHandle(Handle):
 
     def _over(self) -> None:
         """The shell has ended. Whatever it left running is ended before the outcome is told."""
+        code = self._reap()
+        if self._ours:
+            return
         self._unwatch()
         if self._decide():
-            code = self._reap()
             killed = code == -signal.SIGKILL
             self._read_verdict(
                 lambda: self._outcome(code),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -295,6 +297,37 @@ def test_logs_of_two_processes_do_not_overwrite_each_other(bench: Bench) -> None
     attempt = bench.start("for n in 1 2 3; do (echo child $n) & wait; echo parent $n; done")
     assert bench.wait(attempt).kind == "completed"
     assert bench.log(attempt).splitlines() == [f"{who} {n}" for n in (1, 2, 3) for who in ("child", "parent")]
+
+
+def test_a_step_makes_no_more_files_and_folders_than_it_needs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    mkdir = os.mkdir
+
+    def counting(path: str, mode: int = 0o777) -> None:
+        made.append(os.path.relpath(path, bench.home.workflow("w1")))
+        mkdir(path, mode)
+
+    first, second = bench.attempt(script="echo x"), bench.attempt(script="echo y")
+    third = replace(second, number=2)
+    monkeypatch.setattr(os, "mkdir", counting)
+    for attempt, folders in (
+        (first, {"steps", "steps/step1", "steps/step1/1", "artifacts"}),
+        (second, {"steps/step2", "steps/step2/1"}),
+        (third, {"steps/step2/2"}),
+    ):
+        made.clear()
+        bench.executor.submit(attempt)
+        bench.wait(attempt)
+        assert set(made) == folders
+        assert len(made) <= len(folders) + (2 if attempt is first else 0), "calls that fail cost as much"
+        assert sorted(os.listdir(bench.folder(attempt))) == ["lease", "stderr.log", "stdout.log"]
+
+
+def test_a_workflow_that_was_removed_and_is_made_again_gets_its_artifacts_again(bench: Bench) -> None:
+    """A job's key may give the same id again."""
+    bench.run("true")
+    shutil.rmtree(bench.home.workflow("w1"))
+    assert bench.run('echo x > "$HYBRID_ARTIFACTS/a"').kind == "completed"
 
 
 def test_files_and_folders_of_an_attempt_are_for_nobody_else(bench: Bench) -> None:
