@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from hybrid_engine.execution import processes, results
+from hybrid_engine.execution import leases, processes, results
 from hybrid_engine.execution.handles import MOURNING, EndedHandle, Handle
 from hybrid_engine.execution.host import Host
 from hybrid_engine.execution.worker_channel import MODULE, Worker, remove_lease
@@ -41,12 +41,24 @@ class FunctionRunner:
             self._earlier = earlier_calls(self._host.layout.workers)
         found = self._earlier.pop(attempt.key, None)
         if found is not None:
-            try:
-                return AdoptedCallHandle(self._host, attempt, found)
-            except ProcessLookupError:
-                pass  # it went between the look and the watch: its exit file tells
+            handle = self._adopt_call(attempt, found)
+            if handle is not None:
+                return handle
         outcome = results.of_word(attempt, self._host.folder(attempt))
         return None if outcome is None else EndedHandle(self._host, outcome, attempt)
+
+    def _adopt_call(self, attempt: Attempt, found: EarlierCall) -> Handle | None:
+        """None when its worker went since the look: its pid may be somebody else's by now, and its word tells."""
+        if not leases.is_held(found.lease):
+            return None
+        try:
+            handle = AdoptedCallHandle(self._host, attempt, found)
+        except ProcessLookupError:
+            return None
+        if leases.is_held(found.lease):
+            return handle
+        handle.forget()
+        return None
 
     def close(self) -> None:
         self.pool.close()
@@ -179,6 +191,13 @@ class AdoptedCallHandle(Handle):
 
     def _finish_off(self) -> None:
         processes.Ending(self._reactor, self._pid, self._lease, self.attempt.grace, _nobody, self._tell)
+
+    def forget(self) -> None:
+        """It is not ours to watch after all: nothing of it is told."""
+        self._decide()
+        self._cancel_timeout()
+        self._reactor.unwatch(self._pidfd)
+        os.close(self._pidfd)
 
     def _gone(self) -> None:
         if not processes.has_ended(self._pidfd):

@@ -17,6 +17,7 @@ from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.ports.reactor import Timer
 
 READ_AGAIN = 0.1
+READ_WITHIN = 600.0
 MOURNING = 0.1
 """Seconds between a death by an outsider's SIGKILL and calling it a failure: such a kill often takes us with it, and
 then the attempt is lost, not failed."""
@@ -79,19 +80,25 @@ class Handle(ABC):
             self._verdict = verdict
             self._finish_off()
 
-    def _read_verdict(self, read: Callable[[], Outcome], then: Callable[[], None]) -> None:
+    def _read_verdict(self, read: Callable[[], Outcome], then: Callable[[], None], until: float | None = None) -> None:
         """Take the outcome that the attempt left. While the machine is short of something or the disk fails, which is
-        not the step's fault, try again."""
+        not the step's fault, try again; not for ever, because a disk may fail in one place only."""
+        deadline = self._reactor.monotonic() + READ_WITHIN if until is None else until
         try:
             self._verdict = read()
-        except OSError:
-            self._reactor.call_later(READ_AGAIN, lambda: self._read_verdict(read, then))
-        else:
-            then()
+        except OSError as error:
+            if self._reactor.monotonic() < deadline:
+                self._reactor.call_later(READ_AGAIN, lambda: self._read_verdict(read, then, deadline))
+                return
+            self._verdict = results.ended_by(self.attempt, "bad_output", f"what it left cannot be read: {error}")
+        then()
 
-    def _tell(self) -> None:
+    def _cancel_timeout(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _tell(self) -> None:
+        self._cancel_timeout()
         if self._verdict is not None:
             verdict, self._verdict = self._verdict, None
             self._host.ended(verdict)

@@ -29,6 +29,12 @@ def of_exit(attempt: Attempt, folder: str, code: int) -> Outcome:
         output = read_output(os.path.join(folder, "output"))
     except InputError as error:
         return _failed(attempt, {"kind": "bad_output", "message": str(error)}, code)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a parser raises at a stranger's bytes, the attempt has to end
+        return _failed(
+            attempt, {"kind": "bad_output", "message": f"output: cannot be understood: {error!r:.200}"}, code
+        )
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", output, code)
 
 
@@ -54,7 +60,7 @@ def of_word(attempt: Attempt, folder: str) -> Outcome | None:
         return None
     try:
         return of_answer(attempt, json.loads(data))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -69,6 +75,8 @@ def _read_exit(folder: str) -> bytes | None:
 
 def of_answer(attempt: Attempt, answer: dict[str, Json]) -> Outcome:
     """The outcome that a function's worker reports."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("error", {}), dict):
+        return _failed(attempt, {"kind": "bad_output", "message": "the worker's answer cannot be understood"}, None)
     if "error" in answer:
         return _failed(attempt, answer["error"], None)
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", answer.get("output"))

@@ -159,7 +159,10 @@ class ShellHandle(Handle):
             if self._pid is not None and not self._is_decided:
                 self._watch(self._pid)
         except OSError:
-            self._reactor.call_later(READ_AGAIN, self._watch_own)
+            if processes.is_dead_child(self._pid):
+                self._reactor.post(self._over)
+            else:
+                self._reactor.call_later(READ_AGAIN, self._watch_own)
 
     def _find(self) -> None:
         """Taken over: wait until the pid in the lease can be watched, or everything is over."""

@@ -19,6 +19,7 @@ from hybrid_engine.model.words import Json
 HEADER = struct.Struct(">I")
 MODULE = "hybrid_engine.execution.worker_process"
 FLUSH_AGAIN = 0.002
+FLUSH_MOST = 0.05
 PIECE = 1 << 18
 READY_WITHIN = 60.0
 SCRATCH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -51,6 +52,7 @@ class Worker:
         self._gone = gone
         self._received = bytearray()
         self._unsent = b""
+        self._flush_wait = FLUSH_AGAIN
         self._is_ready = False
         self._is_late = False
         ours, theirs = socket.socketpair()
@@ -116,8 +118,11 @@ class Worker:
         except OSError:
             return  # it is dead or dying; `_died` will tell
         self._unsent = self._unsent[sent:]
+        if sent:
+            self._flush_wait = FLUSH_AGAIN
         if self._unsent:
-            self._reactor.call_later(FLUSH_AGAIN, self._flush)
+            self._reactor.call_later(self._flush_wait, self._flush)
+            self._flush_wait = min(FLUSH_MOST, self._flush_wait * 2)
 
     def _said(self) -> None:
         self._take_piece()

@@ -36,12 +36,18 @@ class WorkerPool:
 
     def start(self) -> Worker:
         """A fresh worker."""
-        self._number += 1
         atomic.make_folder(self._folder)
-        lease = os.path.join(self._folder, f"{os.getpid()}-{self._number}")
-        worker = Worker(self._host, lease, self._gone)
+        worker = Worker(self._host, self._free_lease(), self._gone)
         self.workers[worker.pid] = worker
         return worker
+
+    def _free_lease(self) -> str:
+        """A name that nobody uses: an earlier engine of the same pid, as in a container, may have left workers."""
+        while True:
+            self._number += 1
+            lease = os.path.join(self._folder, f"{os.getpid()}-{self._number}")
+            if not os.path.lexists(lease) and not os.path.lexists(f"{lease}.stderr"):
+                return lease
 
     def release(self, worker: Worker) -> None:
         """The worker has answered and waits for work."""
@@ -89,7 +95,11 @@ class EarlierCall:
 def earlier_calls(folder: str) -> dict[str, EarlierCall]:
     """What workers of earlier engines are calling, by attempt key. Leases that nobody holds are removed."""
     calling: dict[str, EarlierCall] = {}
-    for name in os.listdir(folder):
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return calling
+    for name in names:
         path = os.path.join(folder, name)
         if "." in name:
             continue

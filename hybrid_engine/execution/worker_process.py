@@ -25,6 +25,8 @@ from hybrid_engine.execution.worker_logs import Logs
 
 HEADER = struct.Struct(">I")
 LEASE_SIZE = 512
+LEAVE_WITHIN = 1.0
+"""Seconds in which what is registered to run at the end of the interpreter may run."""
 
 
 class Lease:
@@ -82,6 +84,9 @@ class Worker:
         os.unlink(self._lease.path)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)  # what functions left running ends with us
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.setitimer(signal.ITIMER_REAL, LEAVE_WITHIN)  # and so do its threads, which the interpreter waits for
 
     def _is_forsaken(self) -> bool:
         """Has the engine died since it sent this request? Then the next one takes the attempt for lost: do not begin.

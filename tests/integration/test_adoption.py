@@ -428,6 +428,22 @@ def test_an_escaped_child_that_holds_the_lease_is_waited_for_and_ended(scene: Sc
     assert not lives(child)
 
 
+def test_a_pid_of_a_worker_that_has_gone_is_nobodys(scene: Scene, bench: Bench) -> None:
+    """The workers of earlier engines are looked for once; an attempt may be asked for much later."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function"))
+    pid = scene.pid()
+    first.kill()
+    assert not bench.executor.attach(replace(attempt, step="other"))
+    os.killpg(pid, signal.SIGKILL)
+    eventually(lambda: not lives(pid), "the worker is dead")
+    found = bench.executor._runners["function"]._earlier
+    found[attempt.key] = replace(found[attempt.key], pid=os.getpid())
+    assert not bench.executor.attach(attempt)
+    for name in os.listdir(scene.home.workers):
+        os.unlink(os.path.join(scene.home.workers, name))
+
+
 def test_a_worker_that_is_idle_when_its_engine_dies_goes(scene: Scene) -> None:
     first = scene.engine()
     attempt = first.submit(scene.attempt("function"))

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import leases, processes
+from hybrid_engine.execution import handles, leases, processes, results
+from hybrid_engine.files import strict
 from hybrid_engine.files.layout import Layout
 
 
@@ -252,6 +253,42 @@ def test_an_output_that_is_none_fails_the_step_and_says_where(bench: Bench, scri
     assert outcome.error is not None
     assert outcome.error["kind"] == "bad_output"
     assert why in str(outcome.error["message"])
+
+
+def test_whatever_a_parser_raises_the_step_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(data: bytes, file: str) -> None:
+        raise OverflowError("too large a number")
+
+    monkeypatch.setattr(strict, "parse_json", parse)
+    outcome = bench.run('echo "{}" > "$HYBRID_OUTPUT"')
+    assert outcome.error is not None
+    assert (outcome.error["kind"], "too large" in str(outcome.error["message"])) == ("bad_output", True)
+
+
+def test_an_output_that_cannot_be_read_is_tried_again_and_not_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def read(path: str) -> None:
+        reads.append(path)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(results, "read_output", read)
+    monkeypatch.setattr(handles, "READ_AGAIN", 0.01)
+    monkeypatch.setattr(handles, "READ_WITHIN", 0.05)
+    outcome = bench.run("true")
+    assert outcome.error is not None
+    assert (outcome.error["kind"], "Input/output" in str(outcome.error["message"])) == ("bad_output", True)
+    assert len(reads) > 1
+
+
+def test_the_end_of_a_step_that_could_not_be_watched_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    assert bench.run("exit 3").exit_code == 3
 
 
 @pytest.mark.parametrize("name", ["HYBRID_PROGRESS", "HYBRID_OUTPUT"])

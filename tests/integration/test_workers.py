@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import calls, processes, worker_channel
+from hybrid_engine.execution import calls, leases, processes, worker_channel
 from hybrid_engine.execution.worker_channel import Worker
 from hybrid_engine.execution.worker_pool import WorkerPool
 from hybrid_engine.files.layout import Layout
@@ -80,7 +80,8 @@ def test_an_async_function_is_awaited(bench: Bench) -> None:
     "body",
     [
         "return object()", "return {1, 2}", "return float('nan')", "return float('inf')", "return {'a': b'x'}",
-        "return {(1, 2): 3}", "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
+        "return {(1, 2): 3}",
+        "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
         "x = []\nx.append(x)\nreturn x", "return 10 ** 5000", "x = 1\nfor _ in range(5000): x = [x]\nreturn x",
     ],
 )  # fmt: skip
@@ -554,3 +555,27 @@ def test_a_call_that_waits_for_a_worker_can_be_ended(
     if how == "cancelled":
         bench.executor.cancel(attempt.key)
     assert bench.wait(attempt).kind == how
+
+
+def test_a_lease_of_an_earlier_engine_with_the_same_pid_is_left_alone(bench: Bench) -> None:
+    """In a container every daemon may have the same pid; a worker of the one before still holds its lease."""
+    write_body(bench, "return 42")
+    held = os.path.join(bench.home.workers, f"{os.getpid()}-1")
+    lease = leases.take(held)
+    os.write(lease, b"1 w1/other/1")
+    try:
+        assert bench.call("tools.work").output == 42
+        assert Path(held).read_text() == "1 w1/other/1"
+    finally:
+        os.close(lease)
+        os.unlink(held)
+
+
+def test_a_thread_that_a_function_left_does_not_keep_its_worker(bench: Bench) -> None:
+    write_body(bench, "threading.Thread(target=threading.Event().wait).start()\nreturn os.getpid()")
+    pid = bench.call("tools.work").output
+    pool = bench.executor._runners["function"].pool
+    pool._idle_seconds = 0.0
+    pool._retire()
+    bench.turn(lambda: not pool.workers, "the worker goes")
+    assert not lives(pid)
