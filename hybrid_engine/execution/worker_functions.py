@@ -104,6 +104,8 @@ def answer_of(functions: Functions, request: dict[str, Any]) -> bytes:
         output = _call(functions.get(request["function"]), request["arguments"])
         try:
             answer = encode({"key": request["key"], "output": output})
+            if loses_keys(output):
+                raise ValueError("two keys of a dict are the same as text")
             if depth_exceeds(answer, MAX_DEPTH):
                 raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
         except (TypeError, ValueError, RecursionError) as error:
@@ -131,6 +133,23 @@ def _as_text(answer: str) -> bytes:
         return answer.encode()
     except UnicodeEncodeError:
         raise FunctionError("bad_output", "returned half of a surrogate pair, which is not text") from None
+
+
+def loses_keys(output: Any) -> bool:
+    """Would JSON, whose keys are texts, keep only one of two keys such as 1 and "1"?"""
+    waiting = [output]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            others = [key for key in value if not isinstance(key, str)]
+            if others and len({*(encode(key) for key in others), *(k for k in value if isinstance(k, str))}) < len(
+                value
+            ):
+                return True
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+    return False
 
 
 def depth_exceeds(text: str, limit: int) -> bool:

@@ -80,8 +80,8 @@ def test_an_async_function_is_awaited(bench: Bench) -> None:
     "body",
     [
         "return object()", "return {1, 2}", "return float('nan')", "return float('inf')", "return {'a': b'x'}",
-        "return {(1, 2): 3}",
-        "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
+        "return {(1, 2): 3}", "return {'a': [{1: 2, '1': 3}]}",
+        "return {True: 2, 'true': 3}", "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
         "x = []\nx.append(x)\nreturn x", "return 10 ** 5000", "x = 1\nfor _ in range(5000): x = [x]\nreturn x",
     ],
 )  # fmt: skip
