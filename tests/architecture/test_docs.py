@@ -98,7 +98,7 @@ def test_every_function_and_name_of_expressions_is_in_the_documents() -> None:
 
 
 def test_every_variable_of_a_step_is_in_the_documents() -> None:
-    source = text("hybrid_engine/execution/local.py")
+    source = text("hybrid_engine/execution/host.py")
     variables = set(re.findall(r'"(HYBRID_[A-Z]+)":', source))
     assert len(variables) >= 8
     assert missing(variables, "docs/templates.md") == []

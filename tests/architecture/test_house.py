@@ -38,7 +38,10 @@ def test_nothing_is_left_to_be_done() -> None:
 @pytest.mark.parametrize(
     ("call", "rooms"),
     [
-        (r"os\.(replace|fsync|fdatasync)\(", {"files/atomic.py", "execution/worker.py", "sql/schema.py", "logs.py"}),
+        (
+            r"os\.(replace|fsync|fdatasync)\(",
+            {"files/atomic.py", "execution/worker_process.py", "sql/schema.py", "logs.py"},
+        ),
         (r"^\s*(import|from) watchdog", {"files/watcher.py"}),
         (r"^\s*(import|from) filelock", {"files/lock.py"}),
         (r"^\s*(import|from) ruamel", {"files/strict/yamlevents.py"}),

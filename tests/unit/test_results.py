@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_engine.errors import InputError
 from hybrid_engine.execution import results
-from hybrid_engine.execution.worker import FunctionError, Functions, _answer_of, _success
+from hybrid_engine.execution.worker_functions import FunctionError, Functions, _success, answer_of
 from hybrid_engine.model.attempt import Attempt
 
 SHELL = Attempt("w1", "one", 1, "true", None, {}, {}, None, 5.0)
@@ -106,7 +106,7 @@ class Raising(Functions):
      (KeyboardInterrupt(), "exception")],
 )  # fmt: skip
 def test_whatever_a_function_raises_is_an_answer(error: BaseException, kind: str) -> None:
-    answer = json.loads(_answer_of(Raising(error), {"key": "k", "function": "m.f", "arguments": {}}))
+    answer = json.loads(answer_of(Raising(error), {"key": "k", "function": "m.f", "arguments": {}}))
     assert answer["error"]["kind"] == kind
     json.dumps(answer, ensure_ascii=False).encode()
 
