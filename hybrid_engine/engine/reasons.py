@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hybrid_engine.model.durations import SECOND, duration_text
+from hybrid_engine.model.durations import SECOND, spoken
 from hybrid_engine.model.stamps import Stamp, seconds_between
 from hybrid_engine.model.words import FINAL_STEP, FINAL_WORKFLOW
 from hybrid_engine.ports.looking import Looking, Record
@@ -17,6 +17,8 @@ from hybrid_engine.ports.looking import Looking, Record
 NAMED = 3
 """So many holders of slots, pools and needs are named; the rest is counted."""
 START_ONE = "start one with `hybrid start`"
+HARMLESS = frozenset({"index", "watcher"})
+"""Problems of the daemon that make something late but keep nothing from running."""
 
 
 class Reasons:
@@ -44,7 +46,7 @@ class Reasons:
             return f"due at {record['due_at']}, {self._in(record['due_at'])}{self._no_daemon()}"
         if self._engine is None:
             return f"no daemon runs: {START_ONE}"
-        problem = next(iter(self._problems()), None)
+        problem = next(self._problems(str(record["id"])), None)
         if problem:
             return problem
         return self._queued(record) if status == "queued" else self._under_way(record)
@@ -57,8 +59,12 @@ class Reasons:
         said = f": {error['message']}" if isinstance(error, Mapping) and error.get("message") else ""
         return f"{record['status']} at {record['ended_at']}{said}".split("\n", 1)[0]
 
-    def _problems(self) -> list[str]:
-        return [str(problem) for problem in self._head().get("problems") or []]
+    def _problems(self, workflow: str) -> Iterator[str]:
+        """The daemon's problems that hold this workflow up. A name of two words is about one workflow."""
+        for problem in map(str, self._head().get("problems") or []):
+            subject, _, of = problem.partition(": ")[0].partition(" ")
+            if subject not in HARMLESS and of in ("", workflow):
+                yield problem
 
     # --- not started
 
@@ -136,17 +142,14 @@ class Reasons:
 
     def _in(self, moment: Stamp) -> str:
         seconds = seconds_between(self._now, moment)
-        return f"in {_rough(seconds)}" if seconds > 0 else "which is now"
+        return f"in {_spoken(seconds)}" if seconds > 0 else "which is now"
 
     def _for(self, since: Stamp) -> str:
-        return _rough(max(0.0, seconds_between(since, self._now)))
+        return _spoken(seconds_between(since, self._now))
 
 
-def _rough(seconds: float) -> str:
-    whole = int(seconds)
-    if whole >= 3600:
-        whole -= whole % 60
-    return duration_text(whole * SECOND) if whole else "less than a second"
+def _spoken(seconds: float) -> str:
+    return spoken(max(0, round(seconds * SECOND)))
 
 
 def _count(number: int, noun: str) -> str:

@@ -250,7 +250,7 @@ def test_why_of_an_ended_workflow_is_its_end(layout: Layout) -> None:
 def test_why_of_a_job_that_is_not_due(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1", minute=90)
     engine((job, "queued", f"due time {at(90)}"))
-    assert why(layout) == f"due at {at(90)}, in 30m"
+    assert why(layout) == f"due at {at(90)}, in 30 min"
 
 
 def test_why_of_a_paused_workflow(layout: Layout, engine: Callable[..., None]) -> None:
@@ -266,7 +266,7 @@ def test_why_when_all_slots_are_busy_names_who_holds_them_and_who_is_ahead(
     jobs = [a_workflow(layout, f"w{number}", minute=number) for number in (1, 2)]
     running = [{"workflow": "w0", "step": "one", "attempt": 1, "since": at(59)}]
     engine((first, "running", None), *((job, "queued", "a free slot") for job in jobs), running=running)
-    assert why(layout, "w2") == "all 1 slot is busy: w0/one for 1m; 2 jobs ahead in the queue"
+    assert why(layout, "w2") == "all 1 slot is busy: w0/one for 1 min; 2 jobs ahead in the queue"
 
 
 def test_why_when_a_pool_is_full_names_its_holders(layout: Layout, engine: Callable[..., None]) -> None:
@@ -280,7 +280,7 @@ def test_why_when_a_step_waits_for_its_next_attempt(layout: Layout, engine: Call
     retry = e.StepRetryScheduled("one", 1, at(61), {"kind": "exit", "message": "exit code 7"})
     job = a_workflow(layout, "w1", *STARTED, retry)
     engine((job, "running", f"retry at {at(61)}"))
-    assert why(layout) == f"step one is tried again at {at(61)}, in 1m, because attempt 1 failed: exit code 7"
+    assert why(layout) == f"step one is tried again at {at(61)}, in 1 min, because attempt 1 failed: exit code 7"
 
 
 def test_why_of_a_running_step_and_of_one_that_wants_a_slot(layout: Layout, engine: Callable[..., None]) -> None:
@@ -289,14 +289,32 @@ def test_why_of_a_running_step_and_of_one_that_wants_a_slot(layout: Layout, engi
     ready = a_workflow(layout, "w2", e.WorkflowStarted(), minute=59)
     running = [{"workflow": "w1", "step": "one", "attempt": 1, "since": at(58)}]
     engine((job, "running", None), (ready, "running", "a free slot"), running=running)
-    assert why(layout) == "step one runs for 2m"
-    assert why(layout, "w2") == "step one: all 1 slot is busy: w1/one for 2m"
+    assert why(layout) == "step one runs for 2 min"
+    assert why(layout, "w2") == "step one: all 1 slot is busy: w1/one for 2 min"
 
 
 def test_why_tells_a_problem_of_the_daemon_first(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1")
     engine((job, "queued", "a free slot"), problems=["disk: No space left on device, since now"])
     assert why(layout).startswith("disk: No space left")
+
+
+def test_why_does_not_answer_with_the_problem_of_another_workflow(layout: Layout, engine: Callable[..., None]) -> None:
+    job, other = a_workflow(layout, "w1"), a_workflow(layout, "w2", minute=1)
+    problems = ["quarantine w9: its journal is damaged", "watcher: drops are seen late", "workflow w2: cannot be read"]
+    engine((job, "queued", "a free slot"), (other, "queued", "a free slot"), problems=problems)
+    assert why(layout) == "starts at once: a slot is free"
+    assert why(layout, "w2") == "workflow w2: cannot be read"
+
+
+def test_why_names_neither_the_workflow_itself_nor_more_than_three_holders(
+    layout: Layout, engine: Callable[..., None]
+) -> None:
+    job = a_workflow(layout, "w1", minute=1)
+    engine((job, "queued", "pool db"), pools={"db": ["w1", "w2", "w3", "w4", "w5", "w6"]})
+    assert why(layout) == "pool db is full: held by w2, w3, w4, and 2 more"
+    engine((job, "queued", "pool db"), pools={"db": ["w1"]})
+    assert why(layout) == "pool db is full"
 
 
 def test_why_of_a_job_in_the_inbox(layout: Layout) -> None:
