@@ -30,8 +30,7 @@ def complete_template(incomplete: str) -> list[str]:
 def complete_workflow(incomplete: str) -> list[str]:
     try:
         found = queries()
-        newest = [row["id"] for row in found.page(limit=200) if row["id"].startswith(incomplete)]
-        return newest or found.home.matching(incomplete, 50)
+        return [row["id"] for row in found.page(limit=200) if row["id"].startswith(incomplete)]
     except (HybridError, OSError):
         return []
 

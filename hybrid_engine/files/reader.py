@@ -23,6 +23,8 @@ HEAD = 1 << 20
 SLACK_NS = 10_000_000_000
 """How long before the index was last written a row may have been on its way to it."""
 CHUNK = 2_000
+REQUESTS = frozenset({"cancel_requested", "workflow_paused", "workflow_resumed", "workflow_reopened"})
+"""Events that people ask for."""
 
 
 class FileReader:
@@ -112,14 +114,16 @@ class FileReader:
         reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
         return {"waiting": waiting - 1, "rejected": reasons}
 
-    def matching(self, part: str, most: int) -> list[str]:
-        found: list[str] = []
-        for workflow in workflow_ids(self.layout):
-            if workflow.startswith(part) or workflow.endswith(part):
-                found.append(workflow)
-                if len(found) >= most:
-                    break
-        return sorted(found)
+    def ids(self) -> set[str]:
+        return {*workflow_ids(self.layout), *self.in_flight()}
+
+    def requests(self, workflow: str) -> list[dict[str, Any]]:
+        asked = []
+        for entry in journal.read(self.layout.journal(workflow)).entries:
+            if entry.event.TYPE in REQUESTS:
+                by, reason = getattr(entry.event, "by", None), getattr(entry.event, "reason", None)
+                asked.append({"type": entry.event.TYPE, "at": entry.at, "by": by, "reason": reason})
+        return asked
 
     def template(self, workflow: str) -> dict[str, Any]:
         try:

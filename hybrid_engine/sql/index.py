@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -192,6 +192,22 @@ class Index:
     def statuses(self, ids: Sequence[str]) -> dict[str, str]:
         """The status of those of `ids` that are in the index."""
         return dict(self._all(f"SELECT id, status FROM workflows WHERE id IN {_IDS}", (json.dumps(list(ids)),)))
+
+    def meant(self, part: str, most: int) -> list[str]:
+        """Up to `most` ids that end with `part`; when none does, that begin with it, or contain it. Reads ids only."""
+        for term, values in listing.parts_of_ids(part):
+            found = self._all(f"SELECT id FROM workflows WHERE {term} ORDER BY id LIMIT ?", (*values, most))
+            if found:
+                return [row[0] for row in found]
+        return []
+
+    def alike(self, endings: Collection[str]) -> list[str]:
+        """All ids that end with one of these texts, which are of one length."""
+        wanted = list(endings)
+        if not wanted:
+            return []
+        values = (-len(wanted[0]), json.dumps(wanted))
+        return [row[0] for row in self._all(f"SELECT id FROM workflows WHERE substr(id, ?) IN {_IDS}", values)]
 
     def ids_after(self, n: int, limit: int) -> list[tuple[int, str]]:
         """(row number, id) of the next rows behind number `n`: a walk over everything in bounded memory."""

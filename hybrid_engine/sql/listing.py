@@ -7,7 +7,7 @@ Pages go on behind a cursor (moment and row number), not by OFFSET.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 COLUMNS = (
@@ -40,6 +40,13 @@ def read_cursor(cursor: str) -> tuple[str, int]:
     if not sign:
         raise ValueError(f"{cursor!r:.80} is not a cursor")
     return moment, int(number)
+
+
+def parts_of_ids(part: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The ways in which `part` may stand for an id, best first: a condition, which only needs ids, and its values."""
+    yield "substr(id, ?) = ?", (-len(part), part)
+    yield "id >= ? AND id < ?", (part, part + "\x7f")
+    yield "instr(id, ?) > 0", (part,)
 
 
 def select(

@@ -126,6 +126,47 @@ def test_an_id_may_be_told_by_its_beginning_or_its_end(layout: Layout) -> None:
             found.resolve(text)
 
 
+def several(layout: Layout, monkeypatch: pytest.MonkeyPatch, *, index: bool) -> Queries:
+    """Ids of which two end alike, and one has in its middle what another ends with."""
+    for number, name in enumerate(("user-ann-1-abc123", "user-bob-1-abc123", "user-abc123-2-fed456", "w4-fed457")):
+        a_workflow(layout, name, *COMPLETED, minute=number)
+    if index:
+        indexed(layout)
+        monkeypatch.setattr(FileReader, "ids", lambda _: pytest.fail("the folders were walked"))
+    return queries(layout)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_part_of_an_id_means_an_ending_before_a_beginning_before_an_inside(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, index: bool
+) -> None:
+    found = several(layout, monkeypatch, index=index)
+    assert found.resolve("d456") == "user-abc123-2-fed456"
+    assert found.resolve("user-bob") == "user-bob-1-abc123"
+    assert found.resolve("bob-1") == "user-bob-1-abc123"
+    with pytest.raises(InputError) as failed:
+        found.resolve("abc123")
+    assert str(failed.value).splitlines()[1:] == ["  user-ann-1-abc123", "  user-bob-1-abc123"]
+
+
+def test_a_short_id_is_as_long_as_it_must_be_and_leads_back(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = ["user-ann-1-abc123", "user-bob-1-abc123", "user-abc123-2-fed456", "w4-fed457"]
+    for index in (False, True):
+        found = several(layout, monkeypatch, index=index)
+        short = found.short_ids(every)
+        assert list(short.values()) == ["n-1-abc123", "b-1-abc123", "fed456", "fed457"]
+        assert [found.resolve(text) for text in short.values()] == every
+
+
+def test_a_part_of_an_id_is_looked_for_among_what_was_accepted_since_the_engine_ended(layout: Layout) -> None:
+    a_workflow(layout, "user-ann-1-abc123", *COMPLETED)
+    indexed(layout)
+    a_workflow(layout, "user-ann-2-abc123", minute=1)
+    with pytest.raises(InputError, match="several"):
+        queries(layout).resolve("abc123")
+    assert queries(layout).resolve("2-abc123") == "user-ann-2-abc123"
+
+
 def test_a_rejected_job_is_told_with_its_reason(layout: Layout) -> None:
     Path(layout.rejected, "w1.json").write_text('{"id":"w1","template":"gone"}')
     Path(layout.rejected, "w1.json.reason.json").write_text('{"reason": "there is no template gone"}')
@@ -202,6 +243,24 @@ def test_pages_follow_one_another_by_cursor(layout: Layout) -> None:
         seen += ids(rows)
         after = rows[-1]["cursor"]
     assert seen == ["w5", "w4", "w3", "w2", "w1", "w0"]
+
+
+def test_all_workflows_come_one_by_one_from_index_and_folders(layout: Layout) -> None:
+    for number in range(7):
+        a_workflow(layout, f"w{number}", *COMPLETED, minute=number)
+    indexed(layout)
+    a_workflow(layout, "w7", minute=2.5)
+    told = [row["id"] for row in queries(layout).each(page=2)]
+    assert told == ["w6", "w5", "w4", "w3", "w7", "w2", "w1", "w0"]
+
+
+def test_who_asked_for_an_end_and_why_is_found_in_the_journal(layout: Layout) -> None:
+    asked = (e.CancelRequested("ann", "first"), e.WorkflowPaused("bob"), e.CancelRequested("cat", "no need"))
+    a_workflow(layout, "w1", *STARTED, *asked)
+    found = queries(layout).last_request("w1", "cancel_requested")
+    assert found is not None
+    assert (found["by"], found["reason"]) == ("cat", "no need")
+    assert queries(layout).last_request("w1", "workflow_reopened") is None
 
 
 def test_with_an_engine_at_work_the_folders_are_left_alone(
