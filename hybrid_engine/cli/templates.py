@@ -6,25 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from hybrid_engine.cli import options
-from hybrid_engine.cli.output import emit, note, say, table
+from hybrid_engine.cli import completion, options
+from hybrid_engine.cli.output import emit, note, say
+from hybrid_engine.cli.tables import table
 
 WRONG = 2
 
 
-def register(app: typer.Typer) -> None:
-    templates = typer.Typer(help="What templates there are, and whether they are right.", no_args_is_help=True)
-    templates.command("list")(list_templates)
-    templates.command()(check)
-    templates.command()(show)
-    app.add_typer(templates, name="templates")
-    functions = typer.Typer(help="What Python functions steps can call.", no_args_is_help=True)
-    functions.command("list")(list_functions)
-    app.add_typer(functions, name="functions")
-
-
 def list_templates(as_json: options.Json = False) -> None:
-    """List templates, with what is wrong with those that cannot be used."""
+    """List templates, and what is wrong with those that cannot be used."""
     from hybrid_engine.errors import HybridError
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
@@ -54,11 +44,11 @@ def list_templates(as_json: options.Json = False) -> None:
 
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which; else all.", autocompletion=options.complete_template)
+        list[str] | None, typer.Argument(help="Template names; else all.", autocompletion=completion.templates)
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Check templates, and that the functions they call exist. Exits with 2 when one has an error."""
+    """Check templates and the functions they call. Exits with 2 when there is an error."""
     from hybrid_engine.files.functions import catalogue
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
@@ -93,7 +83,7 @@ def _told(problem: Any) -> dict[str, Any]:
 
 
 def show(name: options.Template, as_json: options.Json = False) -> None:
-    """Show a template as it is understood: params, steps in order, what each needs and does."""
+    """Show a template as it is read: params, steps in order, what each needs and does."""
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
     from hybrid_engine.model.jsontext import decode

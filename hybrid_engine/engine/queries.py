@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from hybrid_engine.engine.listing import PAGE, listed
-from hybrid_engine.engine.reasons import Reasons
+from hybrid_engine.engine.reasons import Reasons, last_request
 from hybrid_engine.errors import InputError, JobError, NotFoundError
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.stamps import Stamp
@@ -119,8 +119,8 @@ class Queries:
         return Reasons(self.home, self._now()).of(self.get(workflow))
 
     def last_request(self, workflow: str, type_: str) -> dict[str, Any] | None:
-        """The latest request of this type ("cancel_requested", "workflow_paused" …): who asked, when and why."""
-        return next((one for one in reversed(self.home.requests(workflow)) if one["type"] == type_), None)
+        """As `engine.reasons.last_request`."""
+        return last_request(self.home, workflow, type_)
 
     # --- many
 

@@ -36,28 +36,37 @@ class Reasons:
             return self._ended(record)
         if record.get("accepted") is False:
             return (
-                f"lies in the inbox and is not accepted yet{'' if self._engine else f': no daemon runs; {START_ONE}'}"
+                f"is in the inbox and not accepted yet{'' if self._engine else f': no daemon is running; {START_ONE}'}"
             )
         if record.get("cancel_requested_at"):
             return f"cancelling: its running steps are being ended{self._no_daemon()}"
         if status == "paused":
-            return f"paused since {record['updated_at']}: go on with `hybrid resume {record['id']}`"
+            return f"paused{self._by(record, 'workflow_paused')}: continue it with `hybrid resume {record['id']}`"
         if status == "queued" and record["due_at"] > self._now:
             return f"due at {record['due_at']}, {self._in(record['due_at'])}{self._no_daemon()}"
         if self._engine is None:
-            return f"no daemon runs: {START_ONE}"
+            return f"no daemon is running: {START_ONE}"
         problem = next(self._problems(str(record["id"])), None)
         if problem:
             return problem
         return self._queued(record) if status == "queued" else self._under_way(record)
 
     def _no_daemon(self) -> str:
-        return "" if self._engine is not None else f"; no daemon runs: {START_ONE}"
+        return "" if self._engine is not None else f"; no daemon is running: {START_ONE}"
 
     def _ended(self, record: Record) -> str:
         error = record.get("error") or {}
         said = f": {error['message']}" if isinstance(error, Mapping) and error.get("message") else ""
-        return f"{record['status']} at {record['ended_at']}{said}".split("\n", 1)[0]
+        asked = self._by(record, "cancel_requested") if record["status"] == "cancelled" else f" at {record['ended_at']}"
+        return f"{record['status']}{asked}{said}".split("\n", 1)[0]
+
+    def _by(self, record: Record, type_: str) -> str:
+        """When, by whom and why somebody asked for what a workflow is now."""
+        asked = last_request(self._home, str(record["id"]), type_)
+        if asked is None:
+            return f" at {record.get('ended_at') or record.get('updated_at')}"
+        by = f" by {asked['by']}" if asked["by"] else ""
+        return f" at {asked['at']}{by}" + (f" ({asked['reason']})" if asked["reason"] else "")
 
     def _problems(self, workflow: str) -> Iterator[str]:
         """The daemon's problems that hold this workflow up. A name of two words is about one workflow."""
@@ -122,7 +131,7 @@ class Reasons:
         if step["status"] == "retrying":
             said = (step.get("error") or {}).get("message")
             because = f", because attempt {step['attempt']} failed: {said}".split("\n", 1)[0] if said else ""
-            return f"step {name} is tried again at {step['retry_at']}, {self._in(step['retry_at'])}{because}"
+            return f"step {name} is retried at {step['retry_at']}, {self._in(step['retry_at'])}{because}"
         progress = step.get("progress") or {}
         done = f", {progress['percent']:g} % done" if progress.get("percent") is not None else ""
         number = f" (attempt {step['attempt']})" if step["attempt"] > 1 else ""
@@ -146,6 +155,11 @@ class Reasons:
 
     def _for(self, since: Stamp) -> str:
         return _spoken(seconds_between(since, self._now))
+
+
+def last_request(home: Looking, workflow: str, type_: str) -> dict[str, Any] | None:
+    """The latest request of this type ("cancel_requested", "workflow_paused" …): who asked, when and why."""
+    return next((one for one in reversed(home.requests(workflow)) if one["type"] == type_), None)
 
 
 def _spoken(seconds: float) -> str:

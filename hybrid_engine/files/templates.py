@@ -88,10 +88,11 @@ class TemplateStore:
             raise known.error.with_traceback(None)
         return known.template
 
-    def current(self, name: str) -> Template:
+    def current(self, name: str, *, keep: bool = True) -> Template:
         """The template to start workflows with: as `load`, but while the file is broken, its last good version.
 
-        What is returned is frozen. `problems` says what is wrong when an older version is in use.
+        What is returned is frozen, unless `keep` is false: then nothing is written. `problems` says what is wrong when
+        an older version is in use.
         """
         try:
             template = self.load(name)
@@ -100,15 +101,17 @@ class TemplateStore:
             last = self._good.get(name) or self._last_good(name)
             if last is None:
                 raise
-            self.freeze(last)
+            if keep:
+                self.freeze(last)
             return last
         except JobError:
             self.problems.pop(name, None)
             raise
         self.problems.pop(name, None)
         self._good[name] = template
-        self.freeze(template)
-        self._point(name, self._loaded[name].stamp, template.version)
+        if keep:
+            self.freeze(template)
+            self._point(name, self._loaded[name].stamp, template.version)
         return template
 
     def findings(self, name: str, functions: Mapping[str, Signature] | None = None) -> list[Problem]:
