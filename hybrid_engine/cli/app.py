@@ -15,7 +15,7 @@ import typer
 
 from hybrid_engine import __version__
 from hybrid_engine.cli import output
-from hybrid_engine.cli.commands import COMMANDS, FAMILIES, Entry, chosen
+from hybrid_engine.cli.commands import COMMANDS, FAMILIES, Entry, chosen, with_color_first
 from hybrid_engine.cli.help import Command, Group
 from hybrid_engine.cli.output import complain
 from hybrid_engine.errors import HybridError, InputError
@@ -94,6 +94,7 @@ def _typer(about: str) -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run one command line; returns the exit code."""
     output.use_color("auto")
+    argv = with_color_first(argv)
     try:
         app = build(None if "_HYBRID_COMPLETE" in os.environ else chosen(argv))
         code = app(args=argv, prog_name="hybrid", standalone_mode=False)

@@ -5,6 +5,7 @@ A command's module is imported when the command is asked for, or when help needs
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 DAEMON, JOBS, LOOKING, TEMPLATES, HOME = "Daemon", "Jobs", "Looking", "Templates and functions", "Home"
@@ -90,6 +91,20 @@ COMMANDS = (
 
 _NAMES = frozenset(entry.name.split()[0] for entry in COMMANDS)
 _WITH_VALUE = frozenset({"--home", "-C", "--color"})
+
+
+def with_color_first(argv: list[str]) -> list[str]:
+    """The same command line with `--color`, which is of all commands, before the command: it may stand behind, too."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(argv[:end])
+    for word in words:
+        if word == "--color":
+            front += [word, *islice(words, 1)]
+        else:
+            (front if word.startswith("--color=") else rest).append(word)
+    return front + rest + argv[end:]
 
 
 def wanted(argv: list[str]) -> str | None:

@@ -91,7 +91,7 @@ def say(line: str = "") -> None:
 
 
 def say_styled(*parts: tuple[str, str]) -> None:
-    """A line of (text, style) parts, which is not broken."""
+    """(text, style) parts, and the end of the line; lines are not broken."""
     if not is_rich():
         say("".join(text for text, _ in parts))
         return

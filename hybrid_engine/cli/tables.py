@@ -38,14 +38,13 @@ def lines(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], cut: Se
     if cut:
         _fit(cells, [keys.index(key) for key in cut if key in keys], width())
     widths = _widths(cells, None)
+    parts: list[tuple[str, str]] = []
     for number, line in enumerate(cells):
-        parts: list[tuple[str, str]] = []
         for at, text in enumerate(line):
-            last = at == len(line) - 1
             style = "bold" if number == 0 else STYLES.get(text, "") if keys[at] == "status" else ""
-            parts.append((text, style))
-            parts.append(("" if last else " " * (widths[at] - columns_of(text) + GAP), ""))
-        say_styled(*parts)
+            gap = " " * (widths[at] - columns_of(text) + GAP) if at < len(line) - 1 else "\n"
+            parts += [(text, style), (gap, "")]
+    say_styled(*parts[:-1])
 
 
 def _fit(cells: list[list[str]], may_cut: Sequence[int], most: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +52,7 @@ def wait(
 def wait_for(ids: list[str], timeout: float | None, as_json: bool, quiet: bool = False) -> int:
     """Wait, tell how each one ended, and return the exit code: that of the worst end."""
     queries = options.queries()
-    with _live(queries, len(ids), as_json) as watch:
+    with _live(queries, ids, as_json) as watch:
         found = queries.wait(ids, timeout, watch)
     ends = {workflow: found.get(workflow, "timeout") for workflow in dict.fromkeys(ids)}
     if as_json:
@@ -98,7 +98,7 @@ def _details(queries: Queries, workflow: str, end: str) -> str:
 
 
 @contextmanager
-def _live(queries: Queries, total: int, as_json: bool) -> Iterator[Callable[[list[str]], object] | None]:
+def _live(queries: Queries, ids: list[str], as_json: bool) -> Iterator[Callable[[list[str]], object] | None]:
     """On a terminal a line on stderr that is brought up to date while we wait, and is gone afterwards."""
     if as_json or not is_terminal(sys.stderr):
         yield None
@@ -106,17 +106,18 @@ def _live(queries: Queries, total: int, as_json: bool) -> Iterator[Callable[[lis
     from rich.live import Live
     from rich.text import Text
 
+    short = queries.short_ids(ids)
     with Live(Text(""), console=console(sys.stderr), transient=True, auto_refresh=False) as live:
         yield lambda waiting: live.update(
-            Text(live_line(queries, waiting, total), overflow="ellipsis", no_wrap=True), refresh=True
+            Text(live_line(queries, waiting, short), overflow="ellipsis", no_wrap=True), refresh=True
         )
 
 
-def live_line(queries: Queries, waiting: list[str], total: int) -> str:
-    """What is still waited for, and what the first of it does."""
+def live_line(queries: Queries, waiting: list[str], short: Mapping[str, str]) -> str:
+    """What is still waited for, and what the first of it does. `short` has the short form of every id."""
     from hybrid_engine.files.dropbox import stamp_now
 
-    ended = f"{total - len(waiting)} of {total} ended; " if total > 1 else ""
+    ended = f"{len(short) - len(waiting)} of {len(short)} ended; " if len(short) > 1 else ""
     try:
         record = queries.get(waiting[0])
     except HybridError:
@@ -126,4 +127,5 @@ def live_line(queries: Queries, waiting: list[str], total: int) -> str:
     running = [
         f"{name} for {took(step.get('started_at'), now)}" for name, step in steps.items() if step["status"] == "running"
     ]
-    return f"{ended}{waiting[0]} {record['status']}, {progress(record)}" + "".join(f", {told}" for told in running[:3])
+    told = [f"{ended}{short[waiting[0]]} {record['status']}", progress(record), *running[:3]]
+    return ", ".join(told)

@@ -9,67 +9,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, STARTED, a_workflow
+from commandline import TEMPLATE, Hybrid, add_story, greeting_home, process
+from homes import a_workflow
 
-from hybrid_engine.cli import app, fast
+from hybrid_engine.cli import fast
 from hybrid_engine.files import queue
-from hybrid_engine.files.home import init_home
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.model import events as e
 
 ROOT = Path(__file__).parents[2]
 
-TEMPLATE = """\
-name: greet
-params:
-  name: {default: world}
-  times: {type: integer, default: 1, minimum: 1}
-steps:
-  hello:
-    env: {NAME: "${{ params.name }}"}
-    run: echo "hello $NAME"
-"""
-
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    found = Layout(str(tmp_path / "home"))
-    init_home(found, sample=False)
-    Path(found.templates, "greet.yaml").write_text(TEMPLATE)
-    for name in ("HYBRID_HOME", "WORKFLOWS_DIR", "QUEUE_STATE_FILE", "HYBRID_USER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(found.home)
-    return found
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def json_lines(self) -> list[Any]:
-        return list(map(json.loads, self.out.splitlines()))
-
-
-class Hybrid:
-    """Runs command lines in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *argv: str) -> Ran:
-        self._capsys.readouterr()
-        code = app.run(list(argv))
-        out, err = self._capsys.readouterr()
-        return Ran(code, out, err)
+    return greeting_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -77,11 +33,9 @@ def hybrid(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Hybrid:
     return Hybrid(capsys)
 
 
-def process(*argv: str, home: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """A whole process, as a person starts it."""
-    command = [sys.executable, "-m", "hybrid_engine.cli.main", *argv]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": home}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, **more)
+@pytest.fixture
+def story(layout: Layout) -> Layout:
+    return add_story(layout)
 
 
 # --- errors and usage
@@ -297,16 +251,6 @@ def test_the_short_way_imports_nothing_heavy(hybrid: Hybrid, layout: Layout) -> 
 
 
 # --- looking
-
-
-@pytest.fixture
-def story(layout: Layout) -> Layout:
-    Path(layout.frozen_template("v1")).write_text('{"format":1,"name":"report","steps":{"one":{"run":"true"}}}')
-    a_workflow(layout, "w-done", *COMPLETED, minute=1)
-    a_workflow(layout, "w-failed", *FAILED[:-1], e.WorkflowFailed({"message": "step one failed"}), minute=2)
-    a_workflow(layout, "w-going", *STARTED, minute=3)
-    a_workflow(layout, "w-new", minute=4)
-    return layout
 
 
 def test_list_is_plain_and_greppable_and_json_when_asked(hybrid: Hybrid, story: Layout) -> None:
