@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hybrid_engine.cli import completion, options
 from hybrid_engine.cli.output import emit, note, say
 from hybrid_engine.cli.tables import table
+from hybrid_engine.errors import HybridError, TemplateError
+
+if TYPE_CHECKING:
+    from hybrid_engine.files.templates import TemplateStore
 
 WRONG = 2
 
 
 def list_templates(as_json: options.Json = False) -> None:
     """List templates, and what is wrong with those that cannot be used."""
-    from hybrid_engine.errors import HybridError
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
 
@@ -61,7 +65,10 @@ def check(
     for name in wanted:
         for problem in store.findings(name, functions):
             rows.append({"template": name, **_told(problem)})
-    problems = [*functions.problems, *([] if names else store.strays())]
+    problems = [
+        *(problem for problem in functions.problems if not names or _concerns(problem, store, wanted)),
+        *([] if names else store.strays()),
+    ]
     rows += [{"template": None, "severity": "error", **problem.as_dict()} for problem in problems]
     if as_json:
         emit(rows)
@@ -76,6 +83,20 @@ def check(
             if name not in wrong:
                 say(f"{name}: ok")
     return WRONG if any(row["severity"] == "error" for row in rows) else 0
+
+
+def _concerns(problem: TemplateError, store: TemplateStore, names: list[str]) -> bool:
+    """Is a file in `functions/` one that these templates call, or import on the way to what they call?"""
+    parts = Path(problem.file or "").with_suffix("").parts[1:]
+    module = ".".join(part for part in parts if part != "__init__")
+    return any(call.startswith(module + ".") for name in names for call in _calls(store, name))
+
+
+def _calls(store: TemplateStore, name: str) -> list[str]:
+    try:
+        return [step.call for step in store.load(name).steps.values() if step.call]
+    except HybridError:
+        return []  # its problems are told by themselves
 
 
 def _told(problem: Any) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.strict import JsonPositions, Positions, parse_json, parse_yaml, read_plain_file
-from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY
+from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY, quote_hint
 from hybrid_engine.model.ids import is_name
 from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.model.template import Template, version_of
 from hybrid_engine.model.words import Json
 from hybrid_engine.rules.linting import Problem, Signature, lint
+from hybrid_engine.rules.unbroken import all_problems
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 1024 * 1024
@@ -159,6 +160,7 @@ class TemplateStore:
             return _Loaded(stamp, settled, data, _template(name, data, path, file), None)
         except TemplateError as error:
             error.file = file
+            error.hint = error.hint or quote_hint(error, data)
             return _Loaded(stamp, settled, data, None, error)
 
     # --- frozen definitions
@@ -265,7 +267,7 @@ def _template(name: str, data: bytes, path: str, file: str) -> Template:
             hint = f"write name: {name}, leave it out, or rename the file"
             raise TemplateError(f"is {template.name!r} in the file of {name!r}", path="name", code="name", hint=hint)
     except TemplateError as error:
-        raise _placed([Problem.of(problem) for problem in error.problems or (error,)], positions, file) from None
+        raise _placed(all_problems(value, name, error), positions, file) from None
     errors = [problem for problem in lint(template) if problem.severity == "error"]
     if errors:
         raise _placed(errors, positions, file)

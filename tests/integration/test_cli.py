@@ -384,6 +384,43 @@ def test_a_call_to_no_function_is_found_by_check(hybrid: Hybrid, layout: Layout)
     assert "quality.profile" in hybrid("functions", "list").out
 
 
+def test_check_of_a_template_fails_only_for_what_it_uses(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.functions, "broken.py").write_text("def x(:\n")
+    Path(layout.functions, "pack").mkdir()
+    Path(layout.functions, "pack", "__init__.py").write_text("def y(:\n")
+    Path(layout.templates, "calls.yaml").write_text("steps:\n  one: {call: broken.x}\n")
+    Path(layout.templates, "deep.yaml").write_text("steps:\n  one: {call: pack.inner.z}\n")
+    assert hybrid("templates", "check", "greet").code == 0
+    assert "functions/broken.py:1:" in hybrid("templates", "check", "calls").out
+    assert "functions/pack/__init__.py:1:" in hybrid("templates", "check", "greet", "deep").out
+    assert hybrid("templates", "check").out.count("is not Python") == 2
+
+
+def test_every_problem_of_a_template_is_told_in_one_pass_one_a_line(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.templates, "bad.yaml").write_text(
+        "params: {n: {type: integer, default: x}}\nsteps:\n  one: {rum: x, retry: 3}\n"
+        "  two: {run: 'true', timeout: soon, if: '${{ params.m }}'}\n"
+    )
+    lines = hybrid("templates", "check", "bad").out.splitlines()
+    assert [line.split(": ")[2] for line in lines] == [
+        "params.n.default", "steps.one.rum", "steps.one.retry", "steps.two.timeout", "steps.two.if",
+    ]  # fmt: skip
+    found = hybrid("enqueue", "bad")
+    assert found.err.splitlines()[0] == "hybrid: templates/bad.yaml: 5 problems:"
+    assert len(found.err.splitlines()) == 6
+
+
+@pytest.mark.parametrize("value", ["{X: ${{ params.name }}}", "{Y: 1, X: ${{ params.name }}, Z: 2}"])
+def test_an_expression_without_quotes_in_a_flow_mapping_is_told_to_be_quoted(
+    hybrid: Hybrid, layout: Layout, value: str
+) -> None:
+    Path(layout.templates, "bare.yaml").write_text(f"params: {{name: {{}}}}\nsteps:\n  one:\n    env: {value}\n")
+    found = hybrid("templates", "check", "bare")
+    assert found.code == 2
+    assert "quote it" in found.out
+    assert "bare.yaml:4:" in found.out
+
+
 def test_templates_are_listed_and_shown(hybrid: Hybrid, layout: Layout) -> None:
     Path(layout.templates, "bad.yaml").write_text("steps: 3\n")
     rows = {row["name"]: row for row in hybrid("templates", "list", "--json").json}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from hybrid_engine.errors import InputError
-from hybrid_engine.files.strict import parse_yaml
 from hybrid_engine.model.job import REQUEST_FIELDS
 from hybrid_engine.model.template import Template
 from hybrid_engine.rules.requests import check_request
@@ -33,7 +33,7 @@ def test_a_schema_is_one_of_draft_2020_12_and_is_json(schema: dict[str, Any]) ->
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_template_of_the_repository_fits(path: Path) -> None:
-    TEMPLATE.validate(parse_yaml(path.read_bytes(), file=path.name)[0])
+    TEMPLATE.validate(YAML(typ="safe", pure=True).load(path.read_text()))
 
 
 @pytest.mark.parametrize(
