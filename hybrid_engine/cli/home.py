@@ -73,9 +73,16 @@ def doctor(
         emit(rows)
     else:
         for row in rows:
+            row["path"] = _seen_from(layout.home, row["path"])
             row["done"] = "repaired" if row["repaired"] else row["repair"] and f"can be repaired: {row['repair']}"
         columns = {"severity": "severity", "code": "code", "path": "path", "message": "message"}
         if any(row["done"] for row in rows):
             columns["done"] = "repair"
         table(rows, columns)
     return DAMAGED if any(row["severity"] == "error" and not row["repaired"] for row in rows) else 0
+
+
+def _seen_from(home: str, path: str) -> str:
+    """A path inside of the home without it: shorter, and the home is known."""
+    inside = os.path.relpath(path, home)
+    return path if inside.startswith("..") else inside

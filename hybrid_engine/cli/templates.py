@@ -27,6 +27,7 @@ def list_templates(as_json: options.Json = False) -> None:
     check_is_home(layout)
     store = TemplateStore(layout)
     rows: list[dict[str, Any]] = []
+    broken: dict[str, str] = {}
     for name in store.names():
         row: dict[str, Any] = {"name": name, "version": None, "steps": None, "params": None, "description": None}
         try:
@@ -35,12 +36,14 @@ def list_templates(as_json: options.Json = False) -> None:
             row["description"] = found.description
         except HybridError as error:
             row["error"] = str(error)
+            number = len(getattr(error, "problems", ()))
+            broken[name] = f"{number} problems: see `hybrid templates check {name}`" if number > 1 else str(error)
         rows.append(row)
     if as_json:
         emit(rows)
         return
     for row in rows:
-        row["about"] = f"broken: {row['error']}" if row["error"] else row["description"]
+        row["about"] = f"broken: {broken[row['name']]}" if row["error"] else row["description"]
     table(rows, {"name": "name", "version": "version", "steps": "steps", "params": "params", "about": "description"})
     for stray in store.strays():
         note(f"warning: {stray}")

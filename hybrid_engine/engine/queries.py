@@ -69,7 +69,7 @@ class Queries:
             raise JobError(f"{text} was rejected: {reason}", code="rejected")
         reason = self.home.quarantined(text) if is_id(text) else None
         if reason is not None:
-            raise NotFoundError(f"{text} was put aside: {reason}")
+            raise NotFoundError(f"{text} is in quarantine: {reason}")
         raise NotFoundError(f"no workflow {text}")
 
     def _meant(self, part: str) -> list[str]:
