@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from hybrid_engine.engine.listing import PAGE, listed
 from hybrid_engine.engine.reasons import Reasons, last_request
-from hybrid_engine.errors import InputError, JobError, NotFoundError
+from hybrid_engine.errors import HybridError, InputError, JobError, NotFoundError
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.words import FINAL_WORKFLOW
@@ -75,32 +74,34 @@ class Queries:
     def _meant(self, part: str) -> list[str]:
         """The ids that a part of one may mean, one more than are told; from the index where nothing can be missing."""
         most = CANDIDATES + 1
-        with self._index() as rows:
-            if rows is not None:
-                late = () if self.home.engine() is not None else self.home.in_flight()
-                found = meant((*rows.meant(part, most), *late), part, most)
-                if found:
-                    return found
+        known = self._from_index(lambda rows: rows.meant(part, most))
+        if known is not None:
+            late = () if self.home.engine() is not None else self.home.in_flight()
+            found = meant((*known, *late), part, most)
+            if found:
+                return found
         return meant(self.home.ids(), part, most)
 
-    @contextmanager
-    def _index(self) -> Iterator[Rows | None]:
-        """The index, when it has every workflow but those in flight; else None."""
+    def _from_index(self, question: Callable[[Rows], list[str]]) -> list[str] | None:
+        """The answer of the index, when it has every workflow but those in flight; else, or when it fails, None."""
         rows = self._rows()
+        if rows is None:
+            return None
         try:
-            whole = rows is not None and rows.complete and (rows.clean or self.home.engine() is not None)
-            yield rows if whole else None
+            whole = rows.complete and (rows.clean or self.home.engine() is not None)
+            return question(rows) if whole else None
+        except HybridError:
+            return None  # a damaged index: the folders have the ids, too
         finally:
-            if rows is not None:
-                rows.close()
+            rows.close()
 
     def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
         """The short form of each id: what every command takes for it."""
         wanted = list(ids)
-        with self._index() as rows:
-            if rows is None:
-                return shorten(wanted, self.home.ids() if wanted else ())
-            return shorten(wanted, rows.alike({ending(workflow) for workflow in wanted}))
+        if not wanted:
+            return {}
+        known = self._from_index(lambda rows: rows.alike({ending(workflow) for workflow in wanted}))
+        return shorten(wanted, self.home.ids() if known is None else known)
 
     def get(self, workflow: str) -> Record:
         """The record of a workflow, as in `state.json` but never late. Raises NotFoundError, JournalError."""

@@ -158,6 +158,19 @@ def test_a_short_id_is_as_long_as_it_must_be_and_leads_back(layout: Layout, monk
         assert [found.resolve(text) for text in short.values()] == every
 
 
+def test_a_damaged_index_does_not_keep_ids_from_being_found(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_workflow(layout, "user-ann-1-abc123", *COMPLETED)
+    indexed(layout)
+
+    def fail(*_: object) -> None:
+        raise HomeError("the index cannot be read")
+
+    monkeypatch.setattr(Index, "meant", fail)
+    monkeypatch.setattr(Index, "alike", fail)
+    assert queries(layout).resolve("abc123") == "user-ann-1-abc123"
+    assert queries(layout).short_ids(["user-ann-1-abc123"]) == {"user-ann-1-abc123": "abc123"}
+
+
 def test_a_part_of_an_id_is_looked_for_among_what_was_accepted_since_the_engine_ended(layout: Layout) -> None:
     a_workflow(layout, "user-ann-1-abc123", *COMPLETED)
     indexed(layout)
