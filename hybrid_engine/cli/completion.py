@@ -93,7 +93,9 @@ def _template_of(ctx: Any) -> Template:
     from hybrid_engine.cli import options
     from hybrid_engine.files.templates import TemplateStore
 
-    return TemplateStore(options.settings().layout).load(ctx.params["template"])
+    # Behind an option that still wants its value, the words before it are not told apart into arguments.
+    name = ctx.params.get("template") or next(word for word in ctx.args if not word.startswith("-"))
+    return TemplateStore(options.settings().layout).load(name)
 
 
 @_safely

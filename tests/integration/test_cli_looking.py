@@ -301,7 +301,17 @@ def test_completion_offers_nothing_rather_than_fail(tmp_path: Path, monkeypatch:
     assert completion.params(Context(), "") == []
 
 
-def test_the_shell_completes_ids_and_options_of_a_command(story: Layout) -> None:
-    env = {"_HYBRID_COMPLETE": "complete_bash", "COMP_WORDS": "hybrid cancel w", "COMP_CWORD": "2"}
-    done = process(home=story.home, **env)
-    assert done.stdout.split() == ["w-new", "w-going"]
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("hybrid cancel w", ["w-new", "w-going"]),
+        ("hybrid enqueue greet -p t", ["times="]),
+        ("hybrid enqueue greet -l a=b --param n", ["name="]),
+        ("hybrid logs w-done o", ["one"]),
+        ("hybrid list --sort to", ["took"]),
+        ("hybrid --color ne", ["never"]),
+    ],
+)
+def test_the_shell_completes_what_a_command_takes(story: Layout, line: str, offers: list[str]) -> None:
+    env = {"_HYBRID_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    assert process(home=story.home, **env).stdout.split() == offers
