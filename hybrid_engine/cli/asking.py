@@ -49,7 +49,7 @@ def _command(verb: str) -> Callable[..., int]:
         label: options.Labels = None,
         since: options.Since = None,
         until: options.Until = None,
-        reason: Annotated[str | None, typer.Option(help="Why; it is kept in the journal.")] = None,
+        reason: Annotated[str | None, typer.Option(help="The reason; it is recorded in the journal.")] = None,
         user: options.User = None,
         yes: options.Yes = False,
         as_json: options.Json = False,

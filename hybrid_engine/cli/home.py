@@ -19,7 +19,7 @@ def init(
     sample: Annotated[bool, typer.Option(help="Create a sample template, function and data.")] = True,
     as_json: options.Json = False,
 ) -> None:
-    """Create a home: folders, a sample template, a sample function, sample data. Overwrites nothing of yours."""
+    """Create a home: folders, a sample template, a sample function, sample data. Does not overwrite your files."""
     from hybrid_engine.files.home import init_home, warnings, write_schemas
     from hybrid_engine.settings import load
 

@@ -34,12 +34,12 @@ def enqueue(
     ] = None,
     params_file: Annotated[str | None, typer.Option(help="Params in a YAML or JSON file; -p overrides them.")] = None,
     priority: Annotated[int | None, typer.Option(help="0 to 9; 9 is the most urgent.")] = None,
-    delay: Annotated[str | None, typer.Option(help="Start after this delay or later, such as 10m.")] = None,
-    at: Annotated[str | None, typer.Option(help="Start at this moment or later, RFC 3339.")] = None,
+    delay: Annotated[str | None, typer.Option(help="Start no earlier than after this delay, such as 10m.")] = None,
+    at: Annotated[str | None, typer.Option(help="Start no earlier than at this time, RFC 3339.")] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency key: the same key gives the same workflow.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="name=value. May be repeated.")] = None,
     user: options.User = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exits as `hybrid wait` does.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended; exits as `hybrid wait` does.")] = False,
     timeout: Annotated[float | None, typer.Option(help="With --wait: seconds to wait.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check the job and print what would be accepted.")

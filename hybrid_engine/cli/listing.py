@@ -46,13 +46,13 @@ def list_workflows(
     key: Annotated[str | None, typer.Option(help="Only the workflows with this key.")] = None,
     since: options.Since = None,
     until: options.Until = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show at most so many; 0 for all.")] = 50,
-    after: Annotated[str | None, typer.Option(help="Continue after this cursor (see --json).")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show at most N; 0 for all.")] = 50,
+    after: Annotated[str | None, typer.Option(help="Continue after this cursor (a field of --json).")] = None,
     sort: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Sort by a column: newest, longest or most urgent first, text by the alphabet. -COLUMN reverses.",
+            help="Sort by a column: newest, longest or most urgent first, text alphabetically; -COLUMN reverses.",
             autocompletion=completion.orders,
         ),
     ] = None,
@@ -62,7 +62,7 @@ def list_workflows(
             metavar="NAMES", help="Show these columns, such as id,status,took.", autocompletion=completion.columns
         ),
     ] = None,
-    wide: Annotated[bool, typer.Option("--wide", help="Show whole ids and moments, and cut nothing.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show full ids and timestamps; truncate nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines: one workflow a line.")] = False,
 ) -> None:
     """List workflows, newest first."""

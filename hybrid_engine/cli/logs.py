@@ -40,7 +40,7 @@ def logs(
     step: Annotated[
         str | None, typer.Argument(help="A step; else all that have started.", autocompletion=completion.steps)
     ] = None,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Which attempt; else the latest.")] = None,
+    attempt: Annotated[int | None, typer.Option(min=1, help="The attempt; else the latest.")] = None,
     stream: Annotated[
         str | None, typer.Option(help="Only stdout or only stderr.", autocompletion=completion.streams)
     ] = None,
@@ -76,10 +76,10 @@ def only_running(queries: Queries) -> str:
     if len(rows) == 1:
         return str(rows[0]["id"])
     if not rows:
-        raise NotFoundError("no workflow is running: say whose log is wanted")
+        raise NotFoundError("no workflow is running: name one")
     short = queries.short_ids(row["id"] for row in rows)
     told = [f"{short[row['id']]}  {row['template']}" for row in rows[:SEVERAL]] + ["…"] * (len(rows) > SEVERAL)
-    raise InputError("\n  ".join(["several workflows are running: say whose log is wanted:", *told]), code="ambiguous")
+    raise InputError("\n  ".join(["several workflows are running: name one:", *told]), code="ambiguous")
 
 
 class _LogPrinter:

@@ -122,8 +122,8 @@ def why(workflow: options.Workflow, as_json: options.Json = False) -> None:
 
 
 def queue(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show at most so many; 0 for all.")] = 50,
-    wide: Annotated[bool, typer.Option("--wide", help="Show whole ids and moments, and cut nothing.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Show at most N; 0 for all.")] = 50,
+    wide: Annotated[bool, typer.Option("--wide", help="Show full ids and timestamps; truncate nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show the unfinished jobs in the order in which they run."""

@@ -20,9 +20,9 @@ Template = Annotated[str, typer.Argument(help="The name of a template.", autocom
 Workflow = Annotated[
     str, typer.Argument(help="A workflow id, or any unique part of one.", autocompletion=completion.any_workflow)
 ]
-User = Annotated[str | None, typer.Option(help="The user who asks; else HYBRID_USER.")]
+User = Annotated[str | None, typer.Option(help="The requesting user; else HYBRID_USER.")]
 
-All = Annotated[bool, typer.Option("--all", help="All workflows that this can be done to.")]
+All = Annotated[bool, typer.Option("--all", help="Select all eligible workflows.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 Statuses = Annotated[
@@ -36,8 +36,8 @@ OfTemplate = Annotated[
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", help="Only with this label: name=value, or name. May be repeated.")
 ]
-Since = Annotated[str | None, typer.Option(help="Only those enqueued since: 2h, 1d, or a moment.")]
-Until = Annotated[str | None, typer.Option(help="Only those enqueued before: 2h, 1d, or a moment.")]
+Since = Annotated[str | None, typer.Option(help="Only those enqueued since: 2h, 1d, or a timestamp.")]
+Until = Annotated[str | None, typer.Option(help="Only those enqueued before: 2h, 1d, or a timestamp.")]
 
 
 def settings() -> Settings:
@@ -90,7 +90,9 @@ def moment_of(text: str, now: str) -> str:
         found = datetime.fromisoformat(text)
         return stamp((found if found.tzinfo else found.astimezone()).astimezone(UTC))
     except (ValueError, OverflowError):
-        raise InputError(f"{text!r:.40} is neither a duration (2h, 1d) nor a moment (2026-11-20T07:36:00Z)") from None
+        raise InputError(
+            f"{text!r:.40} is neither a duration (2h, 1d) nor a timestamp (2026-11-20T07:36:00Z)"
+        ) from None
 
 
 def statuses_of(texts: list[str] | None) -> list[str] | None:

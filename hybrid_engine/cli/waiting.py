@@ -24,7 +24,7 @@ Workflows = Annotated[
     list[str] | None,
     typer.Argument(help="Workflow ids, or unique parts of them.", autocompletion=completion.unfinished),
 ]
-Timeout = Annotated[float | None, typer.Option(help="Seconds to wait; else for ever.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds to wait; else without a limit.")]
 
 
 def wait(
