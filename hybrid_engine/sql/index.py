@@ -202,12 +202,9 @@ class Index:
         return []
 
     def alike(self, endings: Collection[str]) -> list[str]:
-        """All ids that end with one of these texts, which are of one length."""
-        wanted = list(endings)
-        if not wanted:
-            return []
-        values = (-len(wanted[0]), json.dumps(wanted))
-        return [row[0] for row in self._all(f"SELECT id FROM workflows WHERE substr(id, ?) IN {_IDS}", values)]
+        """All ids with one of these endings (`rules.shortids.ending`)."""
+        sql = f"SELECT id FROM workflows WHERE {listing.ENDING} IN {_IDS}"
+        return [row[0] for row in self._all(sql, (json.dumps(list(endings)),))]
 
     def ids_after(self, n: int, limit: int) -> list[tuple[int, str]]:
         """(row number, id) of the next rows behind number `n`: a walk over everything in bounded memory."""
