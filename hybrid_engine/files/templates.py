@@ -17,13 +17,13 @@ from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.strict import JsonPositions, Positions, parse_json, parse_yaml, read_plain_file
-from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY, quote_hint
+from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY
 from hybrid_engine.model.ids import is_name
 from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.model.template import Template, version_of
 from hybrid_engine.model.words import Json
 from hybrid_engine.rules.linting import Problem, Signature, lint
-from hybrid_engine.rules.unbroken import all_problems
+from hybrid_engine.rules.unbroken import all_problems, quote_hint
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 1024 * 1024

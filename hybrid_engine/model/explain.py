@@ -5,7 +5,6 @@ Nothing here decides what is right; that is in the models.
 
 from __future__ import annotations
 
-import re
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -67,16 +66,6 @@ _SHAPES = {
 }
 """What a mapping looks like, for who wrote something else."""
 _NO_MAPPING = frozenset({"dict_type", "model_type", "model_attributes_type"})
-_BARE = re.compile(r"""[{\[,:]\s*\$\{\{""")
-
-
-def quote_hint(error: TemplateError, data: bytes) -> str | None:
-    """A hint for what is not YAML because an expression stands without quotes inside of `{…}` or `[…]`."""
-    if error.code != "syntax" or error.line is None:
-        return None
-    lines = data.split(b"\n")[: error.line]
-    found = _BARE.search(lines[-1].decode("utf-8", "replace")) if lines else None
-    return 'an expression inside of {…} or […] needs quotes, quote it: "${{ … }}"' if found else None
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[TemplateError]:

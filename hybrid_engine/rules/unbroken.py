@@ -6,6 +6,7 @@ gone), nothing more is said than what is certain.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,17 @@ from hybrid_engine.errors import InputError, TemplateError
 from hybrid_engine.model.explain import BAD_KEY
 from hybrid_engine.model.template import Template
 from hybrid_engine.rules.linting import Problem, lint
+
+_BARE = re.compile(r"""[{\[,:]\s*\$\{\{""")
+
+
+def quote_hint(error: TemplateError, data: bytes) -> str | None:
+    """A hint for what is not YAML because an expression stands without quotes inside of `{…}` or `[…]`."""
+    if error.code != "syntax" or error.line is None:
+        return None
+    lines = data.split(b"\n")[: error.line]
+    found = _BARE.search(lines[-1].decode("utf-8", "replace")) if lines else None
+    return 'an expression inside of {…} or […] needs quotes, quote it: "${{ … }}"' if found else None
 
 
 def all_problems(data: Any, name: str, error: TemplateError) -> list[Problem]:
