@@ -64,7 +64,7 @@ def _examine_workflows(findings: Findings, index: WholeIndex | None, progress: P
     count = Workflows(findings, usable, progress).run()
     doctor_home.check_queue_view(findings)
     if not any(finding.severity in ("warning", "error") for finding in findings.all):
-        findings.ok("workflows", findings.layout.workflows, f"{count} workflows are sound")
+        findings.ok("workflows", findings.layout.workflows, f"{count} workflows are intact")
 
 
 @contextmanager

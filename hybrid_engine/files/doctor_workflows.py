@@ -172,7 +172,7 @@ class Workflows:
 
     def _torn(self, workflow: str, reading: journal.Reading) -> None:
         path = self._layout.journal(workflow)
-        text = f"{len(reading.tail)} bytes of a write that was cut short follow event {len(reading.entries)}"
+        text = f"{len(reading.tail)} bytes of an interrupted write follow event {len(reading.entries)}"
         do = lambda: journal.cut_torn_tail(path, reading)  # noqa: E731
         self._findings.note("warning", "torn_tail", path, text, "cut them off, keep a copy beside the journal", do)
 
@@ -191,7 +191,7 @@ class Workflows:
         young = not self._findings.alone and abs(time.time() - status.st_ctime) < SETTLED
         if waits or young:
             return
-        reason = "it is neither in the queue nor has it a journal: its acceptance was cut short"
+        reason = "it is neither in the queue nor has it a journal: its acceptance was interrupted"
         do = lambda: put_aside(self._layout, workflow, reason, None)  # noqa: E731
         path = self._layout.workflow(workflow)
         self._findings.note("warning", "orphan", path, reason, "put it into quarantine", do)
@@ -222,7 +222,7 @@ class Workflows:
             self._check_view(state, "info")
             path = self._layout.queued(name)
             do = lambda: queue.remove(self._layout, name)  # noqa: E731
-            text = f"its workflow has ended ({state.status}): finishing was cut short"
+            text = f"its workflow has ended ({state.status}): finishing it was interrupted"
             self._findings.note("info", "finished_in_queue", path, text, "remove it from the queue", do)
 
     def _forgotten(self, workflow: str, job: Job | None) -> None:
@@ -235,7 +235,7 @@ class Workflows:
             self._findings.note("error", "not_in_queue", path, text)
             return
         do = lambda: _announce(self._layout, job)  # noqa: E731
-        text = "is unfinished and has no file in the queue: no engine goes on with it"
+        text = "is unfinished and has no file in the queue: no engine continues it"
         self._findings.note("error", "not_in_queue", path, text, "put it back into the queue", do)
 
     def _is_new(self, workflow: str) -> bool:
@@ -257,7 +257,7 @@ class Workflows:
             return
         text = "is missing" if found is None else _how_wrong(found)
         self._findings.note(
-            severity, "view", path, text, "write it again from the journal", lambda: atomic.write_atomic(path, should)
+            severity, "view", path, text, "rewrite it from the journal", lambda: atomic.write_atomic(path, should)
         )
 
     def _check_definition(self, workflow: str, version: str) -> None:
@@ -268,11 +268,9 @@ class Workflows:
         if os.path.lexists(own):
             do = lambda: atomic.link_or_copy(own, frozen)  # noqa: E731
             text = "is missing; the workflow has a copy"
-            self._findings.note(
-                "warning", "definition", frozen, text, "bring it back from the workflow", do, beside=True
-            )
+            self._findings.note("warning", "definition", frozen, text, "restore it from the workflow", do, beside=True)
         else:
-            self._findings.note("error", "definition", frozen, f"is missing: {workflow} cannot go on")
+            self._findings.note("error", "definition", frozen, f"is missing: {workflow} cannot continue")
 
     # --- the index
 

@@ -39,6 +39,7 @@ class Layout:
         self.heartbeat = os.path.join(self.private, "heartbeat")
         self.frozen = os.path.join(self.private, "templates")
         self.frozen_names = os.path.join(self.frozen, "by-name")
+        self.schemas = os.path.join(self.private, "schemas")
         self.workers = os.path.join(self.private, "workers")
         self.index = os.path.join(self.private, "index.sqlite")
         self.quarantine = os.path.join(self.private, "quarantine")

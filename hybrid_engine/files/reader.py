@@ -12,6 +12,7 @@ from typing import Any
 
 from hybrid_engine.errors import HomeError, JournalError
 from hybrid_engine.files import atomic, dropbox, heartbeat, lock, queue, queueview, views
+from hybrid_engine.files.journal import Reading
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log import overlay
 from hybrid_engine.files.records import Records, folded, queued_ids, read_state, workflow_ids
@@ -24,6 +25,8 @@ HEAD = 1 << 20
 SLACK_NS = 10_000_000_000
 """How long before the index was last written a row may have been on its way to it."""
 CHUNK = 2_000
+REQUESTS = frozenset({"cancel_requested", "workflow_paused", "workflow_resumed", "workflow_reopened"})
+"""Events that people ask for."""
 
 
 class FileReader:
@@ -43,7 +46,7 @@ class FileReader:
 
     def record(self, workflow: str) -> Record | None:
         path = self.layout.journal(workflow)
-        reading = overlay.read_journal(self.layout, workflow, engine_lives=self.engine() is not None)
+        reading = self._journal(workflow)
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage} (see `hybrid doctor`)")
         state = folded(reading)
@@ -53,6 +56,10 @@ class FileReader:
             return views.queued_record(queue.read_job(self.layout.job(workflow)))
         except FileNotFoundError:
             return None
+
+    def _journal(self, workflow: str) -> Reading:
+        """The journal with what the log has beyond it."""
+        return overlay.read_journal(self.layout, workflow, engine_lives=self.engine() is not None)
 
     def _with_progress(self, record: Record) -> Record:
         """What running steps say of themselves stands in a view of its own."""
@@ -131,14 +138,16 @@ class FileReader:
         reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
         return {"waiting": waiting - 1, "rejected": reasons}
 
-    def matching(self, part: str, most: int) -> list[str]:
-        found: list[str] = []
-        for workflow in workflow_ids(self.layout):
-            if workflow.startswith(part) or workflow.endswith(part):
-                found.append(workflow)
-                if len(found) >= most:
-                    break
-        return sorted(found)
+    def ids(self) -> set[str]:
+        return {*workflow_ids(self.layout), *self.in_flight()}
+
+    def requests(self, workflow: str) -> list[dict[str, Any]]:
+        asked = []
+        for entry in self._journal(workflow).entries:
+            if entry.event.TYPE in REQUESTS:
+                by, reason = getattr(entry.event, "by", None), getattr(entry.event, "reason", None)
+                asked.append({"type": entry.event.TYPE, "at": entry.at, "by": by, "reason": reason})
+        return asked
 
     def template(self, workflow: str) -> dict[str, Any]:
         try:

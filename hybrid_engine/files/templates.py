@@ -23,6 +23,7 @@ from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.model.template import Template, version_of
 from hybrid_engine.model.words import Json
 from hybrid_engine.rules.linting import Problem, Signature, lint
+from hybrid_engine.rules.unbroken import all_problems, quote_hint
 
 SUFFIXES = (".yaml", ".yml", ".json")
 BASE_BYTES = 1024 * 1024
@@ -96,10 +97,11 @@ class TemplateStore:
             raise known.error.with_traceback(None)
         return known.template
 
-    def current(self, name: str) -> Template:
+    def current(self, name: str, *, keep: bool = True) -> Template:
         """The template to start workflows with: as `load`, but while the file is broken, its last good version.
 
-        What is returned is frozen. `problems` says what is wrong when an older version is in use.
+        What is returned is frozen, unless `keep` is false: then nothing is written. `problems` says what is wrong when
+        an older version is in use.
         """
         try:
             template = self.load(name)
@@ -108,15 +110,17 @@ class TemplateStore:
             last = self._good.get(name) or self._last_good(name)
             if last is None:
                 raise
-            self.freeze(last)
+            if keep:
+                self.freeze(last)
             return last
         except JobError:
             self.problems.pop(name, None)
             raise
         self.problems.pop(name, None)
         self._good[name] = template
-        self.freeze(template)
-        self._point(name, self._loaded[name].stamp, template.version)
+        if keep:
+            self.freeze(template)
+            self._point(name, self._loaded[name].stamp, template.version)
         return template
 
     def findings(self, name: str, functions: Mapping[str, Signature] | None = None) -> list[Problem]:
@@ -164,6 +168,7 @@ class TemplateStore:
             return _Loaded(stamp, settled, data, _template(name, data, path, file), None)
         except TemplateError as error:
             error.file = file
+            error.hint = error.hint or quote_hint(error, data)
             return _Loaded(stamp, settled, data, None, error)
 
     # --- frozen definitions
@@ -276,7 +281,7 @@ def _checked(name: str, data: bytes, path: str, file: str) -> Template:
             hint = f"write name: {name}, leave it out, or rename the file"
             raise TemplateError(f"is {template.name!r} in the file of {name!r}", path="name", code="name", hint=hint)
     except TemplateError as error:
-        raise _placed([Problem.of(problem) for problem in error.problems or (error,)], positions, file) from None
+        raise _placed(all_problems(value, name, error), positions, file) from None
     errors = [problem for problem in lint(template) if problem.severity == "error"]
     if errors:
         raise _placed(errors, positions, file)

@@ -653,7 +653,7 @@ def test_beside_an_engine_only_what_it_never_touches_is_repaired(layout: Layout,
     damage(layout, "b", 30)
     found = troubles(look(layout, repair=True))
     assert found["open_to_others"].repaired
-    assert not found["view"].repaired and "only while no engine runs" in str(found["view"].repair)
+    assert not found["view"].repaired and "only while no engine is running" in str(found["view"].repair)
     assert not found["damaged_journal"].repaired and os.path.exists(layout.workflow("b"))
 
 

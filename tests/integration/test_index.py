@@ -151,6 +151,25 @@ def test_no_list_sorts_or_scans_the_whole_table(index: Index) -> None:
             assert not unindexed and ("TEMP B-TREE" not in step or "UNION ALL" in sql), (sql, step)
 
 
+def test_short_ids_are_found_by_an_index_and_without_it(index: Index) -> None:
+    index.upsert_many([a_record(100_001), a_record(200_001), a_record(300_002)])
+    plans: list[str] = []
+    for made_before_the_index in (False, True):
+        if made_before_the_index:
+            index._connection.execute("DROP INDEX by_ending")
+        index._connection.set_trace_callback(plans.append)
+        assert index.alike(["100001", "300002", "999999"]) == ["w100001", "w300002"]
+        assert index.meant("w200001", 5) == ["w200001"]
+        assert index.meant("0001", 5) == ["w100001", "w200001"]
+        assert index.meant("w100", 5) == ["w100001"]
+        assert index.meant("0000", 5) == ["w100001", "w200001", "w300002"]
+        index._connection.set_trace_callback(None)
+        if not made_before_the_index:
+            for sql in plans[:2]:
+                steps = [step for *_, step in index._connection.execute("EXPLAIN QUERY PLAN " + sql).fetchall()]
+                assert any("USING INDEX by_ending" in step for step in steps), steps
+
+
 def test_a_cursor_that_is_none_is_refused(index: Index) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         index.query(after="nonsense")

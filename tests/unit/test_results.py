@@ -42,13 +42,13 @@ def test_any_output_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("data", [*BAD, b"", b"[1]", b"5", b"null", b'"error"', b"\0" * 50])
 def test_an_answer_that_cannot_be_read_was_never_given(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "exit").write_bytes(data)
-    assert results.of_exit_file(CALL, str(tmp_path)) is None
+    assert results.of_word(CALL, str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("error", [5, None, "x", [], {}, {"kind": 1, "message": "m"}, {"kind": "k"}])
 def test_an_answer_with_an_error_of_another_form_is_bad_output(tmp_path: Path, error: object) -> None:
     (tmp_path / "exit").write_bytes(json.dumps({"error": error}).encode())
-    outcome = results.of_exit_file(CALL, str(tmp_path))
+    outcome = results.of_word(CALL, str(tmp_path))
     assert outcome is not None
     assert (outcome.kind, (outcome.error or {})["kind"]) == ("failed", "bad_output")
 
