@@ -14,9 +14,11 @@ from typing import Any
 from loguru import logger
 
 from hybrid_engine import __version__, logs
+from hybrid_engine.daemon.acceptance import Acceptance
 from hybrid_engine.daemon.intake import Intake
 from hybrid_engine.daemon.keeper import Keeper
 from hybrid_engine.daemon.reactor import EpollReactor
+from hybrid_engine.daemon.signals import SignalIntake
 from hybrid_engine.daemon.supervisor import Supervisor
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.recovery import Recovery
@@ -29,6 +31,7 @@ from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import EngineLock
 from hybrid_engine.files.records import Records
+from hybrid_engine.files.signals import SignalFolders
 from hybrid_engine.files.store import FileStore
 from hybrid_engine.files.syncer import SyncPool
 from hybrid_engine.files.templates import TemplateStore
@@ -167,16 +170,16 @@ def _serve(
 
     recovery = Recovery(store, driver, put_aside)
     keeper.driver, keeper.reopener, keeper.running = driver, recovery.reopen, lambda: executor.running
+    inbox = FileInbox(layout, templates)
     intake = Intake(
-        FileInbox(layout, templates),
-        FileAcceptor(layout),
-        driver,
+        inbox,
+        Acceptance(FileAcceptor(layout), inbox, driver, background, keeper.queued),
+        SignalIntake(SignalFolders(layout), driver, background, reactor, now),
         background,
         reactor,
         now,
         settle=settings.settle,
         reject_after=settings.reject_after,
-        queued=keeper.queued,
     )
     supervisor = Supervisor(
         reactor,

@@ -74,7 +74,7 @@ class Supervisor:
         )  # fmt: skip
         for workflow in report.waiting:
             self._keeper.found_queued(workflow)
-        self._intake.read_signals_of([*report.waiting, *self._driver.runs])
+        self._intake.signals.read_of([*report.waiting, *self._driver.runs])
         self._reactor.after_round = self._driver.pulse
         self._keep_watching()
         self._keeper.write_queue(self._driver)
@@ -115,7 +115,7 @@ class Supervisor:
         if self._watcher is None or not self._watcher.is_alive:
             self._start_watcher()
         self._intake.look()
-        self._intake.read_lost_signals()
+        self._intake.signals.read_lost()
         self._keeper.restore_views()
 
     def _look_around(self) -> None:

@@ -24,6 +24,7 @@ class Layout:
         self.lock = self.queue_state + ".lock"
         self.inbox = os.path.join(self.home, "inbox")
         self.rejected = os.path.join(self.inbox, "rejected")
+        self.taken = os.path.join(self.inbox, ".taken")
         self.queue = os.path.join(self.home, "queue")
         self.templates = os.path.join(self.home, "templates")
         self.functions = os.path.join(self.home, "functions")

@@ -4,135 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from contracts.memory import Disk, MemoryEngine, World
+from intaking import REJECT_AFTER, SETTLE, TEMPLATE, Porch, an_intake
 
-from hybrid_engine.daemon.intake import Intake
-from hybrid_engine.files import dropbox, queue
-from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.files.store import FileStore
-from hybrid_engine.files.templates import TemplateStore
-from hybrid_engine.files.viewstore import FileAcceptor
-from hybrid_engine.model.job import Job
-
-SETTLE, REJECT_AFTER = 0.5, 2.0
-TEMPLATE = """\
-params:
-  n: {type: integer, default: 0}
-  text: {type: string, default: ""}
-steps:
-  one: {run: "true"}
-"""
 
 BOMB = b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) for n in range(96, 110))
 """Each line is nine times the one before."""
 
 
-class Failing(FileAcceptor):
-    """An acceptor whose disk fails as often as told."""
-
-    failures = 0
-    after_lay = 0
-
-    def lay(self, jobs: list[Job]) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(28, "No space left on device")
-        super().lay(jobs)
-
-    def announce(self, jobs: list[Job]) -> None:
-        if self.after_lay:
-            self.after_lay -= 1
-            raise OSError(28, "No space left on device")
-        super().announce(jobs)
-
-
-class Porch:
-    """A home with an engine that has no slot to spare, so that what it accepts stays in the queue."""
-
-    def __init__(self, home: Layout, slots: int = 0) -> None:
-        self.home = home
-        self.inbox = Path(home.inbox)
-        self.templates = TemplateStore(home)
-        self.world, self.disk = World(), Disk()
-        self.accepted: list[Job] = []
-        self.slots = slots
-        self.now = 0.0
-        self.start()
-
-    def start(self) -> None:
-        """A (fresh) engine."""
-        templates = TemplateStore(self.home)
-        self.engine = MemoryEngine(self.disk, self.world, self.slots, self.now, FileStore(self.home, templates))
-        self.acceptor, self.file_inbox = Failing(self.home), FileInbox(self.home, templates)
-        self.intake = Intake(
-            self.file_inbox, self.acceptor, self.engine.driver, self.engine.background,
-            self.engine.reactor, self.engine.clock, settle=SETTLE, reject_after=REJECT_AFTER,
-            queued=self.accepted.append,
-        )  # fmt: skip
-
-    def restart(self) -> None:
-        """Kill the engine and start another."""
-        self.now = self.engine.reactor.now + 1.0
-        self.start()
-
-    def look(self) -> None:
-        self.intake.look()
-        self.engine.settle()
-
-    def wait(self, seconds: float) -> None:
-        """Let time go on, looking whenever the intake wants to."""
-        end = self.engine.reactor.now + seconds
-        while self.engine.reactor.now < end:
-            self.engine.reactor.advance(min(0.05, end - self.engine.reactor.now))
-            self.engine.settle()
-
-    def take(self) -> list[str]:
-        """Look, wait until nothing can change any more, and tell what was accepted so far, by template."""
-        self.look()
-        self.wait(10)
-        assert self.intake.is_idle
-        return sorted(self.queued())
-
-    def queued(self) -> list[str]:
-        return [name.split("-", 2)[2].removesuffix(".json") for name in sorted(os.listdir(self.home.queue))]
-
-    def jobs(self) -> list[Job]:
-        return [queue.read_job(os.path.join(self.home.queue, name)) for name in sorted(os.listdir(self.home.queue))]
-
-    def left(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.inbox) if name != "rejected")
-
-    def rejected(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.home.rejected) if not name.endswith(".reason.json"))
-
-    def reason(self, name: str) -> dict[str, Any]:
-        return dict(json.loads(Path(self.home.rejected, name + ".reason.json").read_text()))
-
-    def rename(self, name: str, text: str | bytes) -> None:
-        """Drop by rename."""
-        data = text.encode() if isinstance(text, str) else text
-        Path(self.home.tmp, "drop").write_bytes(data)
-        os.rename(os.path.join(self.home.tmp, "drop"), self.inbox / name)
-
-    def pretend_moved(self, name: str) -> None:
-        """Make sure that the file looks moved here, however coarse the clock of the file system is."""
-        status = os.stat(self.inbox / name)
-        os.utime(self.inbox / name, ns=(status.st_mtime_ns, status.st_mtime_ns - 1_000_000_000))
-
-
 @pytest.fixture
 def porch(home: Layout) -> Iterator[Porch]:
-    old = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    Path(home.templates, "report.yaml").write_text(TEMPLATE)
-    yield Porch(home)
-    signal.signal(signal.SIGIO, old)
+    yield from an_intake(home)
 
 
 # --- ways to drop ---------------------------------------------------------------------------------------------------
@@ -543,87 +429,3 @@ def test_a_template_edited_between_two_jobs_is_seen_without_a_restart(porch: Por
     porch.rename("b.json", '{"template": "report"}')
     porch.take()
     assert sorted(job.steps for job in porch.jobs()) == [["one"], ["one", "two"]]
-
-
-# --- signals --------------------------------------------------------------------------------------------------------
-
-
-def test_a_signal_with_a_bell_is_acted_on_and_tidied_up(porch: Porch) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    dropbox.send_signal(porch.home, workflow, "cancel", {"by": "ada", "reason": "no need"})
-    assert porch.left() == [f".signal-{workflow}"]
-    porch.look()
-    porch.engine.settle()
-    assert porch.queued() == []
-    assert porch.left() == []
-    assert not os.path.exists(porch.home.signals(workflow))
-    journal = Path(porch.home.journal(workflow)).read_text()
-    assert '"by":"ada","reason":"no need"' in journal
-
-
-def test_a_bell_stays_until_its_signal_is_committed(porch: Porch) -> None:
-    """A retry of a finished workflow has nothing else that would make the next engine look."""
-    porch.slots = 1
-    porch.restart()
-    porch.rename("a.json", '{"template": "report"}')
-    porch.take()
-    (process,) = porch.world.running()
-    porch.engine.executor.end(process.attempt.key, "failed")
-    porch.engine.settle()
-    workflow = process.attempt.workflow
-    dropbox.send_signal(porch.home, workflow, "retry")
-    porch.intake.look()
-    assert porch.left() == [f".signal-{workflow}"]
-    porch.restart()
-    porch.look()
-    assert [found.attempt.key for found in porch.world.running()] == [f"{workflow}/one/2"]
-    assert porch.left() == []
-
-
-def test_a_signal_dropped_by_hand_is_found_without_a_bell(porch: Porch) -> None:
-    porch.slots = 1
-    porch.restart()
-    porch.rename("a.json", '{"template": "report"}')
-    porch.take()
-    (process,) = porch.world.running()
-    folder = Path(porch.home.signals(process.attempt.workflow))
-    folder.mkdir()
-    (folder / "cancel").touch()
-    porch.intake.read_lost_signals()
-    porch.engine.settle()
-    assert process.cancelled
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{}", "nonsense", "[1]", '{"by": 5, "reason": {"x": 1}}', '{"by": "' + "x" * 100_000 + '"}']
-)
-def test_what_a_signal_says_beside_its_name_cannot_hurt(porch: Porch, content: str) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    os.mkdir(porch.home.signals(workflow))
-    Path(porch.home.signals(workflow), "cancel").write_text(content)
-    dropbox.ring(porch.home, workflow)
-    porch.look()
-    porch.engine.settle()
-    assert porch.queued() == []
-
-
-@pytest.mark.parametrize("name", ["teleport", "cancel.part", "CANCEL", "pause~", ".cancel"])
-def test_what_is_no_signal_changes_nothing(porch: Porch, name: str) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    os.mkdir(porch.home.signals(workflow))
-    Path(porch.home.signals(workflow), name).touch()
-    dropbox.ring(porch.home, workflow)
-    for _ in range(3):
-        porch.look()
-        porch.engine.settle()
-    assert porch.queued() == [workflow]
-
-
-@pytest.mark.parametrize("name", [".signal-nobody", ".signal-..", ".signal-", ".signal-a b"])
-def test_a_bell_for_nobody_is_harmless(porch: Porch, name: str) -> None:
-    (porch.inbox / name).touch()
-    porch.rename("a.json", '{"template": "report"}')
-    assert len(porch.take()) == 1

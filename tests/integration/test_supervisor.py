@@ -43,6 +43,10 @@ class Parts:
     def problem(self, name: str, text: str | None) -> None:
         self.problems[name] = text
 
+    @property
+    def signals(self) -> Parts:
+        return self
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **options: self.log.append(name)
 
@@ -117,9 +121,7 @@ def scene() -> Iterator[Scene]:
 def test_it_recovers_first_then_shows_what_it_found_and_looks_around(scene: Scene) -> None:
     scene.run_until(lambda: scene.parts.log.count("look") > 2)
     assert scene.parts.log[0] == "recover"
-    assert {"found_queued", "read_signals_of", "again", "space", "read_lost_signals", "restore_views"} <= set(
-        scene.parts.log
-    )
+    assert {"found_queued", "read_of", "again", "space", "read_lost", "restore_views"} <= set(scene.parts.log)
 
 
 def test_a_part_that_fails_does_not_end_the_looking(scene: Scene) -> None:
