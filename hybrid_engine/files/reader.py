@@ -108,9 +108,10 @@ class FileReader:
         return found
 
     def inbox(self) -> dict[str, int]:
-        waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))
+        with os.scandir(self.layout.inbox) as entries:
+            waiting = sum(not (entry.name.startswith(".") or entry.is_dir(follow_symlinks=False)) for entry in entries)
         reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
-        return {"waiting": waiting - 1, "rejected": reasons}
+        return {"waiting": waiting, "rejected": reasons}
 
     def matching(self, part: str, most: int) -> list[str]:
         found: list[str] = []

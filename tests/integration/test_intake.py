@@ -6,10 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from intaking import REJECT_AFTER, SETTLE, TEMPLATE, Porch, an_intake
+from loguru import logger
 
+from hybrid_engine.files import dropbox
+from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
 
 BOMB = b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) for n in range(96, 110))
@@ -105,13 +109,24 @@ def test_work_in_progress_is_left_alone_until_it_has_its_name(porch: Porch, name
     assert len(porch.take()) == 1
 
 
-def test_a_folder_in_the_inbox_is_left_alone(porch: Porch) -> None:
+def test_a_folder_in_the_inbox_is_left_alone_and_told_once(porch: Porch) -> None:
+    told: list[str] = []
+    sink = logger.add(lambda message: told.append(message.record["message"]), level="WARNING")
     (porch.inbox / "folder.json").mkdir()
-    assert porch.take() == []
+    for _ in range(3):
+        assert porch.take() == []
     assert porch.left() == ["folder.json"]
+    assert len([text for text in told if "folder.json" in text]) == 1
+    (porch.inbox / "folder.json").rmdir()
+    porch.take()
+    (porch.inbox / "folder.json").mkdir()
+    porch.take()
+    logger.remove(sink)
+    assert len([text for text in told if "folder.json" in text]) == 2
 
 
-def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch) -> None:
+def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # this is not about what is durable, and disks can be slow
     for number in range(10_000):
         with open(porch.inbox / f"{number:05}.json", "w") as file:
             file.write(json.dumps({"template": "report", "params": {"n": number}}))
@@ -193,6 +208,79 @@ def test_the_same_file_dropped_twice_runs_once_and_the_second_is_told_of_the_fir
     reason = porch.reason("a.json")
     assert reason["code"] == "duplicate"
     assert first in reason["reason"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.yaml", "many.jsonl", "batch-mine.jsonl"])
+def test_an_id_is_not_for_strangers_to_choose(porch: Porch, name: str) -> None:
+    """The second of two jobs with one id would have vanished."""
+    porch.rename(name, '{"template": "report", "id": "mine"}\n')
+    assert porch.take() == []
+    assert porch.rejected() == [name]
+    reason = porch.reason(name)
+    told = reason["lines"][0] if name.endswith(".jsonl") else reason
+    assert (told["code"], told["path"]) == ("reserved", "id")
+    assert "key" in told["reason"]
+
+
+def a_request(n: int, **fields: object) -> dict[str, object]:
+    return {"template": "report", "params": {"n": n}, "id": "user-ann-1", "user": "ann", "trigger": "cli", **fields}
+
+
+@pytest.mark.parametrize("how", ["one file", "two files", "one batch", "a file and a batch", "after a restart"])
+def test_an_id_that_is_known_with_another_content_is_told(porch: Porch, how: str) -> None:
+    first, second = json.dumps(a_request(1)) + "\n", json.dumps(a_request(2)) + "\n"
+    one, batch = "user-ann-1.json", "batch-20261120T085845227679Z-de1c57.jsonl"
+    if how == "one batch":
+        porch.rename(batch, first + second)
+    else:
+        porch.rename(one, first)
+        if how != "one file":
+            porch.look()
+        if how == "after a restart":
+            porch.restart()
+        porch.rename(batch if how == "a file and a batch" else one, second)
+    if how == "one file":  # the first was never seen
+        assert len(porch.take()) == 1
+        assert porch.rejected() == []
+        return
+    assert porch.take() == ["user-ann-1"]
+    assert porch.jobs()[0].params["n"] == 1
+    (aside,) = porch.rejected()
+    reason = porch.reason(aside)
+    told = reason["lines"][0] if aside == batch else reason
+    assert told["code"] == "duplicate"
+    assert "user-ann-1" in told["reason"]
+    assert json.loads(Path(porch.home.rejected, aside).read_text())["params"]["n"] == 2
+    assert porch.left() == []
+
+
+def test_an_id_that_is_known_with_the_same_content_needs_no_word(porch: Porch) -> None:
+    """Our own programs do that, when they cannot know whether they were heard."""
+    for restart in (False, True, False):
+        porch.rename("user-ann-1.json", json.dumps(a_request(1)))
+        assert porch.take() == ["user-ann-1"]
+        if restart:
+            porch.restart()
+    assert porch.left() == porch.rejected() == []
+
+
+def test_the_first_params_of_a_key_are_kept_also_when_our_own_programs_ask(porch: Porch) -> None:
+    workflow = dropbox.id_for({"template": "report", "key": "k", "user": "ann"})
+    for n in (1, 2):
+        porch.rename(f"{workflow}.json", json.dumps(a_request(n, id=workflow, key="k")))
+        assert porch.take() == [workflow]
+    assert porch.jobs()[0].params["n"] == 1
+    assert porch.left() == porch.rejected() == []
+
+
+def test_two_requests_with_one_key_in_one_batch_of_the_intake_are_one_job(porch: Porch) -> None:
+    """The second comes while the first is being made durable."""
+    for number in range(3):
+        porch.rename(f"{number}.json", '{"template": "report", "key": "k"}')
+    porch.rename("other.json", '{"template": "report"}')
+    assert len(porch.take()) == 2
+    assert len(porch.accepted) == 2
+    assert porch.left() == porch.rejected() == []
 
 
 def test_two_files_of_the_same_content_are_two_jobs(porch: Porch) -> None:
@@ -402,6 +490,77 @@ def test_bad_files_of_one_name_do_not_overwrite_each_other(porch: Porch) -> None
         porch.take()
     assert porch.rejected() == ["a.2.json", "a.3.json", "a.json"]
     assert Path(porch.home.rejected, "a.3.json").read_text() == "nonsense 2"
+
+
+@pytest.mark.parametrize("how", ["moved back", "dropped again"])
+def test_a_mended_file_takes_its_old_reasons_away_and_nothing_else(porch: Porch, how: str) -> None:
+    porch.rename("b.json", "nonsense")
+    for number in range(2):
+        porch.rename("a.json", f"nonsense {number}")
+        porch.take()
+    if how == "moved back":
+        Path(porch.home.rejected, "a.json").write_text('{"template": "report"}')
+        os.rename(os.path.join(porch.home.rejected, "a.json"), porch.inbox / "a.json")
+    else:
+        porch.rename("a.json", '{"template": "report"}')
+    assert len(porch.take()) == 1
+    left = {"a.2.json", "b.json", "b.json.reason.json"} | ({"a.json"} if how == "dropped again" else set())
+    assert set(os.listdir(porch.home.rejected)) == left
+
+
+def test_a_file_of_which_lines_were_refused_keeps_their_reason(porch: Porch) -> None:
+    porch.rename("a.jsonl", '{"template": "report"}\nnonsense\n')
+    porch.take()
+    assert porch.reason("a.jsonl")["lines"]
+
+
+def test_a_look_costs_what_is_new_however_much_waits(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks come with every notice; each file is to be looked at once, not once for each look."""
+    looked_at: list[str] = []
+    scan = FileInbox.scan
+
+    def scanning(inbox: FileInbox, *arguments: Any) -> Any:
+        found = scan(inbox, *arguments)
+        looked_at.extend(item.name for item in found.found)
+        return found
+
+    monkeypatch.setattr(FileInbox, "scan", scanning)
+    for number in range(2_000):
+        (porch.inbox / f"{number:04}.json").write_text('{"template": "report"}')
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    porch.intake.look()
+    for _ in range(10_000):
+        if not porch.left():
+            break
+        porch.engine.reactor.run()
+        porch.intake.look()
+        if porch.engine.slow_work():
+            porch.engine.do_slow_work(0)
+    assert len(porch.queued()) == len(looked_at) == 2_000
+
+
+def test_a_full_inbox_is_not_looked_at_again_for_every_notice(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes long is not repeated until ten times as long has passed, while there is enough to do."""
+    looks: list[float] = []
+    scan = FileInbox.scan
+
+    def slow(inbox: FileInbox, *arguments: Any) -> Any:
+        looks.append(porch.engine.reactor.now)
+        porch.engine.reactor.now += 0.1
+        return scan(inbox, *arguments)
+
+    monkeypatch.setattr(FileInbox, "scan", slow)
+    for number in range(600):
+        (porch.inbox / f"{number:04}.json").write_text('{"template": "report"}')
+    porch.intake.look()
+    for _ in range(20):
+        porch.intake.look()
+    assert len(looks) == 1
+    porch.rename("late.json", '{"template": "report"}')
+    porch.intake.look()
+    porch.take()
+    assert len(porch.queued()) == 601
+    assert porch.left() == []
 
 
 def test_a_broken_edit_of_a_template_leaves_the_last_good_version_in_use(porch: Porch) -> None:
