@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from hybrid_engine.errors import HybridError, UncertainError
 from hybrid_engine.files import atomic, dropbox, queue, queueview
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
@@ -64,30 +65,63 @@ def submit(layout: Layout, request: dict[str, Any], job: Job) -> bool:
                 return False
             accept(layout, request, job)
             return True
-    dropbox.drop(layout, request)
+    dropbox.drop(layout, request, is_known=lambda: is_known(layout, job.id, inbox=False))
     deadline = time.monotonic() + PATIENCE
     while not engine_lives(layout) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
         with BriefLock(layout) as mine:
             if mine:
-                if not is_known(layout, job.id, inbox=False):
-                    accept(layout, None, job)
-                return True
+                return is_known(layout, job.id, inbox=False) or _accepted_after_drop(layout, job)
     return False
 
 
+def _accepted_after_drop(layout: Layout, job: Job) -> bool:
+    """Accept a job that lies in the inbox. When that fails it lies there still, durably: an engine will take it."""
+    try:
+        accept(layout, None, job)
+        return True
+    except (OSError, HybridError):
+        return False
+
+
 def accept(layout: Layout, request: dict[str, Any] | None, job: Job) -> None:
-    """What an engine does with a dropped job, done by the holder of the lock. `request` is None when it was dropped."""
+    """What an engine does with a dropped job, done by the holder of the lock. `request` is None when it was dropped.
+
+    When it fails nothing is left of the request, or UncertainError says that something may be.
+    """
     if request is not None:
         # Not lost to a kill from here on; the queue's sync below is what makes it durable.
         dropbox.drop(layout, request, durable=False)
-    queue.accept_now(layout, job)
+    try:
+        queue.accept_now(layout, job)
+    except (OSError, HybridError) as error:
+        if request is not None:
+            _undo(layout, job, error)
+        raise
     try:
         atomic.replace(layout.state(job.id), render_state(queued_record(job)))
         atomic.unlink_quietly(dropbox.inbox_path(layout, job.id))
         queueview.accepted(layout, job, job.queued_at)
     except OSError:
         pass  # the job is accepted; views come back, and a name left in the inbox is known when it is looked at
+
+
+def _undo(layout: Layout, job: Job, why: OSError | HybridError) -> None:
+    """Take back the names that a failed acceptance has made; the caller holds the lock, so nobody has read them."""
+    text = f"it is not known whether {job.id} will run: {why}; look before asking again"
+    if job.key:  # somebody with the same key may have been told that it is there
+        raise UncertainError(text) from None
+    try:
+        queue.remove(layout, queue.name_of(job))
+        os.unlink(dropbox.inbox_path(layout, job.id))
+    except OSError:
+        raise UncertainError(text) from None
+    for path in (layout.job(job.id), layout.template(job.id)):
+        atomic.unlink_quietly(path)
+    try:
+        os.rmdir(layout.workflow(job.id))
+    except OSError:
+        pass
 
 
 def engine_lives(layout: Layout) -> bool:
