@@ -33,6 +33,7 @@ class Acceptance:
         self._syncer = syncer
         self._queued = queued
         self._under_way: dict[str, Job] = {}
+        self.is_accepting = False
 
     @property
     def is_busy(self) -> bool:
@@ -53,9 +54,14 @@ class Acceptance:
         """The job will be in the next batch."""
         self._under_way[job.id] = job
 
+    def give_up(self, job: Job) -> None:
+        """It will not."""
+        self._under_way.pop(job.id, None)
+
     def accept(self, jobs: Sequence[Job], done: Done) -> None:
         """Make them durable and hand them on; then, or when that fails, call `done`."""
         batch = list(jobs)
+        self.is_accepting = True
         if len(batch) == 1 and self._syncer.idle:
             try:
                 self._acceptor.lay(batch)
@@ -90,6 +96,7 @@ class Acceptance:
         self._syncer.submit(partial(self._acceptor.announce, batch), partial(self._end, batch, done))
 
     def _end(self, batch: list[Job], done: Done, error: BaseException | None) -> None:
+        self.is_accepting = False
         for job in batch:
             self._under_way.pop(job.id, None)
             if error is None:

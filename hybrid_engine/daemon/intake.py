@@ -37,8 +37,7 @@ RESTART_SECONDS = 1.0
 
 
 class Intake:
-    """`settle` and `reject_after` are seconds: how long a file that looked incomplete must be unchanged to be taken, or
-    refused."""
+    """`settle` and `reject_after`: seconds a file that looked incomplete must be unchanged to be taken, or refused."""
 
     def __init__(
         self,
@@ -65,6 +64,7 @@ class Intake:
         self._repeats = Repeats(acceptance.is_unfinished)
         self._reading: Reading | None = None
         self._slice_posted = False
+        self._batch: list[tuple[Reading, Job]] = []
         self._batch_bytes = 0
         self._refused = False
         self._loading = False
@@ -72,8 +72,8 @@ class Intake:
     @property
     def is_idle(self) -> bool:
         """Nothing in the inbox is being looked at or waited for."""
-        under_way = self._reading or self._loading or self._acceptance.is_busy or self.signals.is_busy
-        return self._scanner.is_idle and not under_way
+        parts = self._reading, self._loading, self._acceptance.is_busy, self.signals.is_busy
+        return self._scanner.is_idle and not any(parts)
 
     def look(self) -> None:
         """Look into the inbox, or do so soon when it is full. Cheap to call too often."""
@@ -92,10 +92,9 @@ class Intake:
             if self._reading is not None:
                 self._reading.close()
             self._reading = None
+            self._take_batch(give_up=True)
             self._scanner.start_afresh()
             self._reactor.call_later(RESTART_SECONDS, self.look)
-
-    # --- reading
 
     def _go_on(self) -> None:
         if not self._slice_posted and (self._reading or self._scanner.has_files or self._scanner.is_due):
@@ -104,23 +103,25 @@ class Intake:
 
     def _slice(self) -> None:
         self._slice_posted = False
-        if self._acceptance.is_busy or self._loading:
-            return  # one batch at a time; `_accepted` goes on
+        if self._loading:
+            return
         if self._scanner.is_due:
             self._scanner.scan()
-        self._batch_bytes = 0
         end = self._reactor.monotonic() + SLICE_SECONDS
-        batch: list[tuple[Reading, Job]] = []
-        while self._reactor.monotonic() < end and len(batch) < BATCH and self._batch_bytes < BATCH_BYTES:
+        while self._reactor.monotonic() < end and not self._batch_is_full:
             if self._reading is None and not self._open_next():
                 break
             reading = self._reading
-            if reading is not None and not self._read_one(reading, batch):
+            if reading is not None and not self._read_one(reading):
                 self._reading = None
-        if batch:
-            self._accept(batch)
-        else:
+        if self._batch and not self._acceptance.is_accepting:
+            self._accept()
+        if not self._batch_is_full:
             self._go_on()
+
+    @property
+    def _batch_is_full(self) -> bool:
+        return len(self._batch) >= BATCH or self._batch_bytes >= BATCH_BYTES
 
     def _open_next(self) -> bool:
         """Begin the next file that is ready to be read; False when there is none."""
@@ -178,7 +179,7 @@ class Intake:
         logger.warning("{} cannot be read now: {}", found.name, error.strerror)
         self._scanner.later(found.name)
 
-    def _read_one(self, reading: Reading, batch: list[tuple[Reading, Job]]) -> bool:
+    def _read_one(self, reading: Reading) -> bool:
         """Take one job of the file; False when there are no more, or the file must wait."""
         try:
             parsed = next(reading.jobs, None)
@@ -191,7 +192,7 @@ class Intake:
         if parsed is None:
             return self._end_of(reading)
         if parsed.job is not None:
-            self._take(reading, parsed, batch)
+            self._take(reading, parsed)
             return True
         if (not reading.accepted or not parsed.is_terminated) and self._may_still_change(reading):
             reading.is_cut_short = True
@@ -218,9 +219,7 @@ class Intake:
             self._reject(reading, error)
         return False
 
-    # --- accepting
-
-    def _take(self, reading: Reading, parsed: Parsed, batch: list[tuple[Reading, Job]]) -> None:
+    def _take(self, reading: Reading, parsed: Parsed) -> None:
         job = parsed.job
         assert job is not None
         name = reading.found.name
@@ -239,7 +238,7 @@ class Intake:
         reading.accepted += 1
         reading.under_way += 1
         self._acceptance.begin(job)
-        batch.append((reading, job))
+        self._batch.append((reading, job))
 
     def _known_already(self, reading: Reading, parsed: Parsed, job: Job) -> None:
         name = reading.found.name
@@ -249,7 +248,10 @@ class Intake:
         elif not name.startswith(job.id):
             logger.bind(workflow=job.id).info("{} asks for a workflow that is known already", name)
 
-    def _accept(self, batch: list[tuple[Reading, Job]]) -> None:
+    def _accept(self) -> None:
+        """One batch at a time; while it is on its way to the disk the next one grows."""
+        batch = self._take_batch()
+
         def done(error: BaseException | None) -> None:
             if error is not None:
                 self._not_accepted(batch, error)
@@ -257,6 +259,12 @@ class Intake:
                 self._accepted(batch)
 
         self._acceptance.accept([job for _, job in batch], done)
+
+    def _take_batch(self, *, give_up: bool = False) -> list[tuple[Reading, Job]]:
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        for _, job in batch if give_up else ():
+            self._acceptance.give_up(job)
+        return batch
 
     def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
         self._refused = False
@@ -267,8 +275,10 @@ class Intake:
         self._reactor.post(lambda: self._guarded(lambda: self._settle_all(batch)))
 
     def _settle_all(self, batch: list[tuple[Reading, Job]]) -> None:
-        for reading in {id(reading): reading for reading, _ in batch}.values():
+        for reading in dict.fromkeys(reading for reading, _ in batch):
             self._settle_accounts(reading)
+        if self._batch and not self._acceptance.is_accepting:
+            self._accept()
         self._go_on()
 
     def _not_accepted(self, batch: list[tuple[Reading, Job]], error: BaseException) -> None:
@@ -276,10 +286,11 @@ class Intake:
         if not self._refused:
             logger.error("jobs cannot be accepted now, and stay in the inbox: {}", error)
         self._refused = True
+        batch = batch + self._take_batch(give_up=True)
         for reading, _ in batch:
             reading.under_way -= 1
             reading.failed = True
-        for reading in {id(reading): reading for reading, _ in batch}.values():
+        for reading in dict.fromkeys(reading for reading, _ in batch):
             self._settle_accounts(reading)
         self._reactor.call_later(1.0, self.look)
 

@@ -12,6 +12,7 @@ import pytest
 from intaking import REJECT_AFTER, SETTLE, TEMPLATE, Porch, an_intake
 from loguru import logger
 
+from hybrid_engine.daemon.intake import BATCH
 from hybrid_engine.files import dropbox
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
@@ -136,12 +137,46 @@ def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch, monke
     assert porch.left() == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_batch_grows_while_one_is_on_its_way_to_the_disk(
+    porch: Porch, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """A slow disk makes larger batches, not a longer queue; and no more than two are in memory."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    for number in range(3 * BATCH):
+        (porch.inbox / f"{number:04}.json").write_text(json.dumps({"template": "report", "params": {"n": number}}))
+    opened: list[str] = []
+    real = FileInbox.open
+
+    def opening(inbox: FileInbox, found: Any) -> Any:
+        opened.append(found.name)
+        return real(inbox, found)
+
+    monkeypatch.setattr(FileInbox, "open", opening)
+    porch.acceptor.failures = int(fails)
+    porch.intake.look()
+    porch.engine.reactor.run()
+    assert len(opened) == 2 * BATCH
+    assert porch.queued() == []
+    porch.take()
+    assert len(porch.queued()) == len(porch.accepted) == 3 * BATCH
+    assert porch.left() == porch.rejected() == []
+
+
 def test_a_file_of_many_lines_is_many_jobs(porch: Porch) -> None:
     lines = [json.dumps({"template": "report", "params": {"n": n}}) for n in range(1_000)]
     porch.rename("many.jsonl", "\n".join(lines) + "\n\n")
     assert len(porch.take()) == 1_000
     assert sorted(job.params["n"] for job in porch.jobs()) == list(range(1_000))
     assert [job.params["n"] for job in porch.accepted] == list(range(1_000))
+
+
+def test_our_own_files_of_many_requests_are_taken_at_once(porch: Porch) -> None:
+    """They are complete when they get their name: nobody has to wait for more."""
+    ids = dropbox.new_ids("ann", 3)
+    dropbox.drop_many(porch.home, [{"template": "report", "id": found, "user": "ann"} for found in ids])
+    porch.look()
+    assert porch.queued() == ids
 
 
 def test_bad_lines_are_put_aside_and_the_good_ones_accepted(porch: Porch) -> None:
