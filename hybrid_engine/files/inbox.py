@@ -41,7 +41,7 @@ class FileInbox:
     def __init__(self, layout: Layout, templates: TemplateStore) -> None:
         self._layout = layout
         self._templates = templates
-        self._claims = Claims(layout.inbox, layout.taken)
+        self._claims = Claims(layout.inbox, layout.taken, layout.taken_nearby)
         self._rejected = Rejected(layout.rejected)
         self._rejected_name = os.path.basename(layout.rejected)
         self._frozen: _Templates = {}

@@ -24,7 +24,6 @@ class Layout:
         self.lock = self.queue_state + ".lock"
         self.inbox = os.path.join(self.home, "inbox")
         self.rejected = os.path.join(self.inbox, "rejected")
-        self.taken = os.path.join(self.inbox, ".taken")
         self.queue = os.path.join(self.home, "queue")
         self.templates = os.path.join(self.home, "templates")
         self.functions = os.path.join(self.home, "functions")
@@ -33,6 +32,8 @@ class Layout:
         self.format = os.path.join(self.private, "format")
         self.home_lock = os.path.join(self.private, "lock")
         self.tmp = os.path.join(self.private, "tmp")
+        self.taken = os.path.join(self.private, "taken")
+        self.taken_nearby = os.path.join(self.inbox, ".taken")
         self.frozen = os.path.join(self.private, "templates")
         self.frozen_names = os.path.join(self.frozen, "by-name")
         self.workers = os.path.join(self.private, "workers")

@@ -216,7 +216,8 @@ def _why_not(layout: Layout, workflow: str, queued: dict[str, str]) -> str | Non
 
 def _lies_in_the_inbox(layout: Layout, name: str) -> bool:
     """Would a start read it, and make a second workflow of it? Also what a killed engine was about to remove."""
-    return any(os.path.lexists(os.path.join(folder, name)) for folder in (layout.inbox, layout.taken))
+    folders = (layout.inbox, layout.taken, layout.taken_nearby)
+    return any(os.path.lexists(os.path.join(folder, name)) for folder in folders)
 
 
 def _queue_name(state: dict[str, Any], workflow: str) -> str:

@@ -5,6 +5,7 @@ The moments in between are forced: what another program might do just then is do
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -38,7 +39,7 @@ def before_claims(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) -
     rename, done = atomic.rename, []
 
     def renaming(source: str, target: str) -> None:
-        if os.path.dirname(target).endswith(".taken") and not done:
+        if os.path.basename(os.path.dirname(target)).endswith("taken") and not done:
             done.append(source)
             act(source)
         rename(source, target)
@@ -287,7 +288,7 @@ def test_two_successors_in_a_row_are_both_kept(porch: Porch, monkeypatch: pytest
     link = os.link
 
     def linking(source: str, target: str, **options: Any) -> None:
-        if ".taken" in str(source):
+        if "/taken/" in str(source):
             Path(target).write_text('{"template": "report", "params": {"n": 3}}')
             monkeypatch.setattr(os, "link", link)
         link(source, target, **options)
@@ -348,7 +349,7 @@ def accepted_and_taken(porch: Porch) -> None:
     porch.file_inbox.remove = lambda opened: False  # type: ignore[method-assign]
     porch.look()
     assert len(porch.queued()) == 1
-    claims.Claims(porch.home.inbox, porch.home.taken).claim("a.json")
+    claims.Claims(porch.home.inbox, porch.home.taken, porch.home.taken_nearby).claim("a.json")
     assert porch.left() == []
 
 
@@ -378,14 +379,14 @@ def test_a_kill_in_the_middle_of_putting_back(porch: Porch) -> None:
 
 def test_a_kill_before_a_file_is_taken_that_nobody_has_accepted(porch: Porch) -> None:
     porch.rename("a.json", ONE)
-    claims.Claims(porch.home.inbox, porch.home.taken).claim("a.json")
+    claims.Claims(porch.home.inbox, porch.home.taken, porch.home.taken_nearby).claim("a.json")
     porch.restart()
     assert len(porch.take()) == 1
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
 def test_putting_back_overwrites_nothing(porch: Porch, kind: str) -> None:
-    path, found = porch.inbox / "a.json", claims.Claims(porch.home.inbox, porch.home.taken)
+    path, found = porch.inbox / "a.json", claims.Claims(porch.home.inbox, porch.home.taken, porch.home.taken_nearby)
     if kind == "folder":
         path.mkdir()
     elif kind == "link":
@@ -401,11 +402,35 @@ def test_putting_back_overwrites_nothing(porch: Porch, kind: str) -> None:
     (path.parent / "a.2.json").rmdir() if kind == "folder" else (path.parent / "a.2.json").unlink()
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_inbox_on_another_file_system_has_its_own_place_for_what_is_taken(
+    porch: Porch, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        if os.path.dirname(target) == porch.home.taken:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    if killed:
+        accepted_and_taken(porch)
+        assert os.listdir(porch.home.taken_nearby) == ["a.json"]
+        porch.restart()
+    else:
+        porch.rename("a.json", ONE)
+        before_claims(monkeypatch, successor(porch, TWO))
+    porch.take()
+    assert numbers(porch) == ([1] if killed else [1, 2])
+    assert os.listdir(porch.home.taken_nearby) == porch.left() == []
+
+
 def test_a_file_system_without_links_is_no_hindrance(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    found = claims.Claims(porch.home.inbox, porch.home.taken)
+    found = claims.Claims(porch.home.inbox, porch.home.taken, porch.home.taken_nearby)
     (porch.inbox / "a.json").write_text(ONE)
     found.claim("a.json")
     (porch.inbox / "a.json").write_text(TWO)
