@@ -14,11 +14,13 @@ from typing import Any
 from loguru import logger
 
 from hybrid_engine import __version__, logs
+from hybrid_engine.daemon.acceptance import Acceptance
 from hybrid_engine.daemon.checkpointer import Checkpointer
 from hybrid_engine.daemon.health import Health
 from hybrid_engine.daemon.intake import Intake
 from hybrid_engine.daemon.projector import Projector
 from hybrid_engine.daemon.reactor import EpollReactor
+from hybrid_engine.daemon.signals import SignalIntake
 from hybrid_engine.daemon.supervisor import Supervisor
 from hybrid_engine.engine.driver import Driver
 from hybrid_engine.engine.gate import Gate
@@ -39,6 +41,7 @@ from hybrid_engine.files.log.filesystems import FileSystems
 from hybrid_engine.files.log.formats import take_up
 from hybrid_engine.files.log.replay import Replayed, replay
 from hybrid_engine.files.records import Records
+from hybrid_engine.files.signals import SignalFolders
 from hybrid_engine.files.store import FileStore
 from hybrid_engine.files.syncer import SyncPool
 from hybrid_engine.files.templates import TemplateStore
@@ -187,10 +190,11 @@ def _serve(
         writer.put(workflow, None)
 
     recovery = Recovery(store, driver, tell_put_aside)
+    inbox = FileInbox(layout, templates)
     intake = Intake(
-        FileInbox(layout, templates),
-        driver,
-        log,
+        inbox,
+        Acceptance(driver, log, gate),
+        SignalIntake(SignalFolders(layout), driver, background, reactor, now),
         background,
         reactor,
         now,

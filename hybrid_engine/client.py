@@ -101,7 +101,11 @@ class Client:
         if problems:
             raise JobError.of(problems)
         if requests:
-            dropbox.drop_many(self._layout, list(requests.values()))
+            dropbox.drop_many(
+                self._layout,
+                list(requests.values()),
+                is_known=lambda: submission.were_accepted(self._layout, list(requests)),
+            )
         return ids
 
     def _checked(

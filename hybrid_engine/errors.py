@@ -12,6 +12,7 @@ HybridError                     everything this product raises on purpose; `exit
 ├── JournalError                a journal that cannot be trusted (damage in the middle)
 │   └── NewerJournalError       … or is sound, but tells of things that this version does not know
 ├── HomeError                   the home is missing, not ours, open to others, or of a newer format
+├── UncertainError              it is not known whether what was asked for was done
 ├── LockHeldError               another engine holds the home
 └── NotRunningError             no engine runs here
 """
@@ -135,6 +136,10 @@ class NewerJournalError(JournalError):
 
 class HomeError(HybridError):
     exit_code = 66
+
+
+class UncertainError(HybridError):
+    exit_code = 75
 
 
 class LockHeldError(HybridError):

@@ -83,7 +83,7 @@ class Supervisor:
         )  # fmt: skip
         for workflow in report.waiting:
             self._projector.found_queued(workflow)
-        self._intake.read_signals_of([*report.waiting, *self._driver.runs])
+        self._intake.signals.read_of([*report.waiting, *self._driver.runs])
         self._reactor.after_round = self._after_round
         self._reactor.idle_work = self._checkpointer.idle_work
         self._keep_watching()
@@ -131,7 +131,7 @@ class Supervisor:
         if self._watcher is None or not self._watcher.is_alive:
             self._start_watcher()
         self._intake.look()
-        self._intake.read_lost_signals()
+        self._intake.signals.read_lost()
         self._projector.restore_views()
 
     def _look_around(self) -> None:

@@ -102,6 +102,13 @@ class Driver:
         """Has a job of this id been accepted before?"""
         return workflow in self.backlog or self._store.exists(workflow)
 
+    def job(self, workflow: str) -> Job | None:
+        """The job of a workflow that was accepted before; None when it cannot be told."""
+        try:
+            return self._store.job(workflow)
+        except (HybridError, OSError):
+            return None
+
     def accept(self, jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> None:
         """These jobs shall be workflows. They are with the next commit, in which those that can start do; then `done`
         is called."""

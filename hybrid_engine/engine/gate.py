@@ -13,6 +13,9 @@ class Gate:
     def is_open(self) -> bool:
         return not self._reasons
 
+    def is_shut_for(self, reason: str) -> bool:
+        return reason in self._reasons
+
     def shut(self, reason: str, is_shut: bool = True) -> None:
         """Close it for `reason`, or, with False, take that reason back."""
         if is_shut:

@@ -191,15 +191,27 @@ def make_folders(path: str) -> None:
         make_folder(path)
 
 
-def has_writer(fd: int) -> bool | None:
-    """Does any process have this file open for writing? None when the kernel will not say.
+def lock_out_writers(fd: int) -> bool | None:
+    """Keep everybody from opening this file for writing until `let_writers_in`; None when the kernel cannot.
 
-    A read lease is granted only while nobody writes. It is given back at once; SIGIO must be ignored meanwhile,
-    because an open for writing in that instant would send it.
+    False when somebody has it open for writing now. It is a read lease: who wants to write meanwhile waits, and SIGIO,
+    which must be ignored, is sent to us. So it is to be held for microseconds only.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        return True
     except OSError as error:
-        return True if error.errno == errno.EAGAIN else None
+        return False if error.errno == errno.EAGAIN else None
+
+
+def let_writers_in(fd: int) -> None:
+    """End what a successful `lock_out_writers` began."""
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+
+
+def has_writer(fd: int) -> bool | None:
+    """Does any process have this file open for writing? None when the kernel will not say."""
+    alone = lock_out_writers(fd)
+    if alone:
+        let_writers_in(fd)
+    return None if alone is None else not alone

@@ -293,7 +293,7 @@ def _is_held(path: str) -> bool:
 
 def _inbox(findings: Findings) -> None:
     layout = findings.layout
-    names = [name for name in _names(layout.inbox) if not name.startswith(".") and name != "rejected"]
+    names = [name for name in _names(layout.inbox) if name[0] != "." and not os.path.isdir(layout.inbox + "/" + name)]
     if names and findings.engine is None:
         findings.note("info", "inbox", layout.inbox, f"{len(names)} files wait for an engine")
     for name in _names(layout.inbox):

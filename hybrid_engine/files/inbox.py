@@ -1,28 +1,37 @@
-"""The inbox as files: what lies in it, whether it is complete, what it says, and putting aside what cannot be taken.
+"""The inbox as files: what lies in it, what a file says, and how it leaves.
 
 A file is complete when nobody has it open for writing; where the kernel will not tell, when it has not changed for a
 while. Names that begin with a dot or end in `.tmp`, `.part` or `~` are somebody's work in progress. Nothing is deleted
 unless its job is durable elsewhere; what is refused goes to `rejected/` with a reason file that a program can read.
+
+The id of a job without one of its own is made from the file it came in: inode, birth, line and content. So a second
+reading finds the jobs of the first, whatever happened in between: a crash, lines that were appended, a touch.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
+from zlib import crc32
 
 from hybrid_engine.errors import InputError, JobError
-from hybrid_engine.files import atomic, jobfile
+from hybrid_engine.files import jobfile
+from hybrid_engine.files.claims import Claims
+from hybrid_engine.files.dropped import DroppedFile, open_dropped
 from hybrid_engine.files.layout import BELL_PREFIX, Layout
+from hybrid_engine.files.rejected import Rejected
 from hybrid_engine.files.templates import TemplateStore
-from hybrid_engine.model.ids import ANONYMOUS, check_id, is_id, keyed_workflow_id, workflow_id
+from hybrid_engine.model.ids import ANONYMOUS, is_id, keyed_workflow_id, workflow_id
 from hybrid_engine.model.stamps import Stamp, stamp_of_seconds
-from hybrid_engine.ports.intake import Found, Parsed
+from hybrid_engine.ports.intake import Found, Look, Parsed
 from hybrid_engine.rules.acceptance import make_job
 from hybrid_engine.rules.requests import check_request
 
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
+
+_Templates = dict[str, tuple[str, dict[str, Any]]]
 
 
 class FileInbox:
@@ -31,74 +40,83 @@ class FileInbox:
     def __init__(self, layout: Layout, templates: TemplateStore) -> None:
         self._layout = layout
         self._templates = templates
-        self._frozen: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._claims = Claims(layout.inbox, layout.taken, layout.taken_nearby)
+        self._rejected = Rejected(layout.rejected)
+        self._rejected_name = os.path.basename(layout.rejected)
+        self._frozen: _Templates = {}
+        self._origins: dict[str, tuple[int, int]] = {}
 
-    def scan(self) -> tuple[list[Found], list[str]]:
-        """What lies in the inbox, oldest first, and the workflows whose bell was rung."""
-        found: list[Found] = []
-        bells: list[str] = []
+    def recover(self) -> None:
+        self._claims.sweep()
+
+    # --- looking
+
+    def scan(self, known: Collection[str] = ()) -> Look:
+        look = Look()
         with os.scandir(self._layout.inbox) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
-                    if entry.name.startswith(BELL_PREFIX) and is_id(entry.name[len(BELL_PREFIX) :]):
-                        bells.append(entry.name[len(BELL_PREFIX) :])
-                elif not entry.name.endswith(UNFINISHED):
-                    self._look(entry, found)
-        found.sort(key=lambda item: (item.mtime_ns, item.name))
-        return found, bells
+                name = entry.name
+                if name.startswith("."):
+                    if name.startswith(BELL_PREFIX) and is_id(name[len(BELL_PREFIX) :]):
+                        look.bells.append(name[len(BELL_PREFIX) :])
+                elif not name.endswith(UNFINISHED) and name != self._rejected_name:
+                    look.names.add(name)
+                    if name not in known:
+                        _add(look, entry)
+        look.found.sort(key=lambda item: (item.mtime_ns, item.name))
+        return look
 
-    @staticmethod
-    def _look(entry: os.DirEntry[str], found: list[Found]) -> None:
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                return
-            status = entry.stat(follow_symlinks=False)
-        except OSError:
-            return  # it vanished
-        in_place = status.st_mtime_ns == status.st_ctime_ns
-        found.append(Found(entry.name, status.st_size, status.st_mtime_ns, status.st_ino, in_place))
+    def open(self, found: Found) -> DroppedFile:
+        opened = open_dropped(os.path.join(self._layout.inbox, found.name), found)
+        if opened.origin_ns is None and opened.has_writer is not True:
+            opened.origin_ns = self._first_seen(opened)
+        return opened
 
-    def has_writer(self, name: str) -> bool | None:
-        """Is somebody still writing it? None when that cannot be known."""
-        try:
-            fd = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return False  # not a plain file, or gone: reading it will say so
-        try:
-            return atomic.has_writer(fd)
-        finally:
-            os.close(fd)
+    def _first_seen(self, opened: DroppedFile) -> int:
+        """Where births are not kept: when it had last been changed as it was read for the first time."""
+        inode, mtime_ns = self._origins.get(opened.name, (0, 0))
+        if inode != opened.inode:
+            mtime_ns = opened.status.st_mtime_ns
+            self._origins[opened.name] = (opened.inode, mtime_ns)
+        return mtime_ns
 
-    def read(self, found: Found, now: Stamp) -> Iterator[Parsed]:
-        """The jobs of a file, checked against their templates, or why one cannot be taken. JobError for the whole."""
-        templates: dict[str, tuple[str, dict[str, Any]]] = {}  # looked up once per file, not once per line
-        with jobfile.JobFile(self._path(found.name), found.name) as file:
-            for entry in file:
-                yield self._parse(found, entry, now, templates)
+    # --- reading
 
-    def _parse(
-        self, found: Found, entry: jobfile.JobEntry, now: Stamp, templates: dict[str, tuple[str, dict[str, Any]]]
-    ) -> Parsed:
+    def jobs(self, opened: DroppedFile, now: Stamp) -> Iterator[Parsed]:
+        templates: _Templates = {}  # looked up once per file, not once per line
+        for entry in opened.entries():
+            yield self._parsed(opened, entry, now, templates)
+
+    def _parsed(self, opened: DroppedFile, entry: jobfile.JobEntry, now: Stamp, templates: _Templates) -> Parsed:
+        parsed = Parsed(entry.line, None, entry.error, entry.data, is_terminated=entry.is_terminated)
         if entry.error is not None:
-            return Parsed(entry.line, None, entry.error, entry.data)
+            return parsed
         try:
-            request = check_request(entry.raw)
-            name = request["template"]
-            if name not in templates:
-                templates[name] = self._template(name)
-            version, frozen = templates[name]
-            job = make_job(
-                request,
-                frozen,
-                version,
-                id=_id_of(request, found, entry.line),
-                queued_at=now,
-                trigger=request.get("trigger") or "inbox",
-                source=found.name,
-            )
+            self._understand(parsed, opened, entry, now, templates)
         except InputError as error:
-            return Parsed(entry.line, None, entry.explain(error), entry.data)
-        return Parsed(entry.line, job, None, entry.data, has_id="id" in request or "key" in request)
+            parsed.error = entry.explain(error)
+        return parsed
+
+    def _understand(
+        self, parsed: Parsed, opened: DroppedFile, entry: jobfile.JobEntry, now: Stamp, templates: _Templates
+    ) -> None:
+        request = check_request(entry.raw)
+        if "id" in request and not (opened.owns(request["id"]) or request["id"] == _keyed_id(request)):
+            raise JobError("is given by the engine: use `key`", path="id", code="reserved")
+        name = request["template"]
+        if name not in templates:
+            templates[name] = self._template(name)
+        version, frozen = templates[name]
+        parsed.job = make_job(
+            request,
+            frozen,
+            version,
+            id=_id_of(request, opened, entry),
+            queued_at=now,
+            trigger=request.get("trigger") or "inbox",
+            source=opened.name,
+        )
+        parsed.is_own, parsed.has_key = "id" in request, "key" in request
 
     def _template(self, name: str) -> tuple[str, dict[str, Any]]:
         """The version of the template in use now, frozen on disk, and its JSON object."""
@@ -109,119 +127,96 @@ class FileInbox:
             known = self._frozen[name] = (template.version, json.loads(template.to_frozen()))
         return known
 
-    def is_done(self, workflow: str) -> bool:
-        """Has this id been accepted before? Asked only of ids that are not in the queue."""
-        return os.path.lexists(self._layout.journal(workflow))
-
-    def remove(self, found: Found) -> bool:
-        """The jobs of a file are durable elsewhere: it may go. False when it has changed since it was read."""
-        path = self._path(found.name)
-        try:
-            status = os.lstat(path)
-        except OSError:
-            return True
-        if (status.st_ino, status.st_size, status.st_mtime_ns) != (found.inode, found.size, found.mtime_ns):
-            return False
-        atomic.unlink_quietly(path)
+    def remove(self, opened: DroppedFile) -> bool:
+        path = self._claim(opened)
+        if path is None:
+            return not os.path.lexists(os.path.join(self._layout.inbox, opened.name))
+        self._drop(opened, path)
+        self._rejected.forget(opened.name)
         return True
 
-    def reject(self, found: Found, error: InputError, now: Stamp, lines: list[Parsed] | None = None) -> str:
-        """Put a file, or some lines of it, aside with the reason. Returns the name in `rejected/`."""
-        atomic.make_folder(self._layout.rejected)
-        name = self._free_name(found.name)
-        target = os.path.join(self._layout.rejected, name)
-        reason = json.dumps(_reason(found.name, error, now, lines), indent=1, ensure_ascii=True) + "\n"
-        atomic.write_new(target + ".reason.json", reason.encode())
-        if lines is not None:
-            atomic.write_new(target, b"".join(line.data.rstrip(b"\r\n") + b"\n" for line in lines))
-        else:
-            self._move(found.name, target)
-        atomic.sync_folder(self._layout.rejected)
-        return name
-
-    def _move(self, name: str, target: str) -> None:
-        """By link and unlink: a rename out of a watched folder would hold up the events behind it for half a second."""
-        source = self._path(name)
+    def remove_but(self, opened: DroppedFile, lines: list[Parsed], error: InputError, now: Stamp) -> str | None:
+        path = self._claim(opened)
+        if path is None:
+            return None
         try:
-            os.link(source, target, follow_symlinks=False)
-        except FileNotFoundError:
-            return
+            put = self._rejected.put_lines(opened.name, lines, error, now)
+        except BaseException:
+            self._claims.put_back(opened.name)
+            raise
+        self._drop(opened, path)
+        return put
+
+    def reject(self, found: Found, opened: DroppedFile | None, error: InputError, now: Stamp) -> str | None:
+        path = self._claim(opened) if opened is not None else self._claim_unopened(found)
+        if path is None:
+            return None
+        try:
+            put = self._rejected.move(path, found.name, error, now)
+        except BaseException:
+            self._claims.put_back(found.name)
+            raise
+        self._origins.pop(found.name, None)
+        return put
+
+    def _claim(self, opened: DroppedFile) -> str | None:
+        """Where the very file that was read is now; None when it is gone, or has changed and is back in the inbox."""
+        path = self._claims.claim(opened.name)
+        if path is None:
+            return None
+        if os.lstat(path).st_ino == opened.inode and opened.is_as_read():
+            return path
+        self._claims.put_back(opened.name)
+        return None
+
+    def _claim_unopened(self, found: Found) -> str | None:
+        """The same for what is no plain file, or may not be opened."""
+        path = self._claims.claim(found.name)
+        if path is None:
+            return None
+        status = os.lstat(path)
+        if (status.st_ino, status.st_size, status.st_mtime_ns) == found.mark:
+            return path
+        self._claims.put_back(found.name)
+        return None
+
+    def _drop(self, opened: DroppedFile, path: str) -> None:
+        self._origins.pop(opened.name, None)
+        try:
+            os.unlink(path)
         except OSError:
-            atomic.rename(source, target)
+            self._claims.put_back(opened.name)  # it is known when it is looked at again
+            raise
+
+
+def _add(look: Look, entry: os.DirEntry[str]) -> None:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            look.folders.append(entry.name)
             return
-        atomic.unlink_quietly(source)
-
-    def _free_name(self, name: str) -> str:
-        stem, suffix = os.path.splitext(name)
-        if len(os.fsencode(suffix)) > 20:
-            stem, suffix = name, ""
-        stem = os.fsdecode(os.fsencode(stem)[:200])  # leaves room for a number and for `.reason.json`
-        for number in range(1, 1_000_000):
-            candidate = f"{stem}{suffix}" if number == 1 else f"{stem}.{number}{suffix}"
-            if not os.path.lexists(os.path.join(self._layout.rejected, candidate)):
-                return candidate
-        raise JobError("rejected/ is full of files of this name", file=name)
-
-    def has_signals(self, workflow: str) -> bool:
-        return os.path.lexists(self._layout.signals(workflow))
-
-    def signals(self, workflow: str) -> list[tuple[str, str, dict[str, Any]]]:
-        """What was dropped into a workflow's `signals/`: (file name, verb, content), oldest first."""
-        folder = self._layout.signals(check_id(workflow))
-        found = []
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and not entry.name.endswith(UNFINISHED):
-                        found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
-        except OSError:
-            return []
-        return [(name, name.split(".", 1)[0], self._signal_content(folder, name)) for _, name in sorted(found)]
-
-    @staticmethod
-    def _signal_content(folder: str, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads(atomic.read(os.path.join(folder, name), 65536) or b"{}")
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-    def answer_bell(self, workflow: str) -> None:
-        atomic.unlink_quietly(self._layout.bell(workflow))
-
-    def _path(self, name: str) -> str:
-        return os.path.join(self._layout.inbox, os.path.basename(name))
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return  # it vanished
+    look.found.append(Found(entry.name, status.st_size, status.st_mtime_ns, status.st_ino))
 
 
-def _id_of(request: dict[str, Any], found: Found, line: int | None) -> str:
+def _id_of(request: dict[str, Any], opened: DroppedFile, entry: jobfile.JobEntry) -> str:
     """The id of a job: its own, its key's, or one made from the very file, so that a second reading makes the same."""
-    from zlib import crc32
-
     if "id" in request:
         return str(request["id"])
-    user = request.get("user") or ANONYMOUS
-    if "key" in request:
-        return keyed_workflow_id(user, request["template"], request["key"])
-    micros = found.mtime_ns // 1000 + (line or 0)
-    identity = f"{found.inode} {found.mtime_ns} {found.name} {line}".encode("utf-8", "surrogateescape")
-    suffix = f"{crc32(identity):08x}"
+    keyed = _keyed_id(request)
+    if keyed is not None:
+        return keyed
+    micros = (opened.origin_ns or 0) // 1000 + (entry.line or 0)
+    suffix = f"{crc32(opened.identity(entry.line, entry.data).encode()):08x}"
     try:
         moment = stamp_of_seconds(micros / 1e6)
     except (OverflowError, ValueError, OSError):
         moment = stamp_of_seconds(0)
-    return workflow_id(user, moment, suffix)
+    return workflow_id(request.get("user") or ANONYMOUS, moment, suffix)
 
 
-def _reason(name: str, error: InputError, now: Stamp, lines: list[Parsed] | None) -> dict[str, Any]:
-    reason: dict[str, Any] = {"file": name, "rejected_at": now, **_told(error)}
-    if lines is not None:
-        reason["lines"] = [{"line": line.line, **_told(line.error)} for line in lines if line.error is not None]
-    return reason
-
-
-def _told(error: InputError) -> dict[str, Any]:
-    told: dict[str, Any] = {**error.as_dict(), "reason": str(error)}
-    problems = getattr(error, "problems", None)
-    if problems:
-        told["problems"] = [problem.as_dict() for problem in problems]
-    return told
+def _keyed_id(request: dict[str, Any]) -> str | None:
+    if "key" not in request:
+        return None
+    return keyed_workflow_id(request.get("user") or ANONYMOUS, request["template"], request["key"])

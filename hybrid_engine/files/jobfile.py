@@ -35,10 +35,11 @@ _OF_THE_NAME = ("unknown_field", "unknown_param")
 class JobEntry:
     """One job of a file: `raw` is what it says, or `error` why that cannot be known. `line` is None in a file of one.
 
-    `data` is the text as it was, verbatim; of a line that is too long its first MAX_LINE bytes.
+    `data` is the text as it was, verbatim; of a line that is too long its first MAX_LINE bytes. `is_terminated` is
+    False for a last line without an end, which may be written on.
     """
 
-    __slots__ = ("_positions", "data", "error", "file", "line", "raw")
+    __slots__ = ("_positions", "data", "error", "file", "is_terminated", "line", "raw")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class JobEntry:
         self.data = data
         self.raw = raw
         self.error = error
+        self.is_terminated = True
         self._positions = positions
 
     def explain(self, error: InputError) -> InputError:
@@ -84,11 +86,7 @@ class JobFile:
     def __init__(self, path: str, name: str | None = None, *, links: int = 1) -> None:
         self.path = path
         self.name = name or os.path.basename(path)
-        self._suffix = os.path.splitext(self.name)[1].lower()
-        if self._suffix not in SUFFIXES:
-            raise JobError(
-                "is not a job file", file=self.name, code="unknown_suffix", hint="known: " + " ".join(SUFFIXES)
-            )
+        self._suffix = checked_suffix(self.name)
         self._data: bytes | None = None
         self._fd = -1
         try:
@@ -102,13 +100,13 @@ class JobFile:
 
     def __iter__(self) -> Iterator[JobEntry]:
         if self._data is not None:
-            yield self._single(self._data)
+            yield single_entry(self.name, self._data)
             return
         if self._fd < 0:
             raise RuntimeError("the lines of a job file can be read once")
         with os.fdopen(self._fd, "rb", buffering=256 * 1024) as file:
             self._fd = -1
-            yield from _lines(file, self.name)
+            yield from line_entries(file, self.name)
 
     def close(self) -> None:
         """Let go of a file whose lines are not wanted."""
@@ -122,9 +120,19 @@ class JobFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _single(self, data: bytes) -> JobEntry:
-        raw, positions = parse_document(data, self._suffix, file=self.name)
-        return JobEntry(self.name, None, data, raw, positions=positions)
+
+def checked_suffix(name: str) -> str:
+    """The suffix of a job file, in lower case. Raises JobError when it is none of SUFFIXES."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in SUFFIXES:
+        raise JobError("is not a job file", file=name, code="unknown_suffix", hint="known: " + " ".join(SUFFIXES))
+    return suffix
+
+
+def single_entry(name: str, data: bytes) -> JobEntry:
+    """The one job of a `.yaml`, `.yml` or `.json` file. Raises JobError."""
+    raw, positions = parse_document(data, checked_suffix(name), file=name)
+    return JobEntry(name, None, data, raw, positions=positions)
 
 
 def read_job_file(path: str, name: str | None = None, *, links: int = 1) -> list[JobEntry]:
@@ -133,7 +141,8 @@ def read_job_file(path: str, name: str | None = None, *, links: int = 1) -> list
         return list(file)
 
 
-def _lines(file: BinaryIO, name: str) -> Iterator[JobEntry]:
+def line_entries(file: BinaryIO, name: str) -> Iterator[JobEntry]:
+    """The jobs of a `.jsonl` file, read as they are asked for. A bad line is an entry with its error."""
     number = 0
     try:
         while line := file.readline(MAX_LINE + 1):
@@ -145,7 +154,9 @@ def _lines(file: BinaryIO, name: str) -> Iterator[JobEntry]:
                 )
                 yield JobEntry(name, number, line[:MAX_LINE], error=error)
             elif line.strip():
-                yield _line(name, number, line.rstrip(b"\r\n"))
+                entry = _line(name, number, line.rstrip(b"\r\n"))
+                entry.is_terminated = line.endswith(b"\n")
+                yield entry
     except OSError as failure:
         raise JobError(
             f"cannot be read on from line {number + 1}: {failure.strerror}", file=name, code="unreadable"

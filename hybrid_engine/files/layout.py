@@ -37,6 +37,8 @@ class Layout:
         self.log = os.path.join(self.private, "log")
         self.checkpoint_bell = os.path.join(self.tmp, "checkpoint")
         self.heartbeat = os.path.join(self.private, "heartbeat")
+        self.taken = os.path.join(self.private, "taken")
+        self.taken_nearby = os.path.join(self.inbox, ".taken")
         self.frozen = os.path.join(self.private, "templates")
         self.frozen_names = os.path.join(self.frozen, "by-name")
         self.schemas = os.path.join(self.private, "schemas")

@@ -217,9 +217,15 @@ def _why_not(layout: Layout, workflow: str, queued: dict[str, str]) -> str | Non
     if os.path.lexists(layout.queued(_queue_name(state, workflow))):
         return "it is in the queue"
     source = state.get("source")
-    if isinstance(source, str) and source and os.path.lexists(os.path.join(layout.inbox, os.path.basename(source))):
+    if isinstance(source, str) and source and _lies_in_the_inbox(layout, os.path.basename(source)):
         return f"its job file {source} still lies in the inbox"
     return None
+
+
+def _lies_in_the_inbox(layout: Layout, name: str) -> bool:
+    """Would a start read it, and make a second workflow of it? Also what a killed engine was about to remove."""
+    folders = (layout.inbox, layout.taken, layout.taken_nearby)
+    return any(os.path.lexists(os.path.join(folder, name)) for folder in folders)
 
 
 def _queue_name(state: dict[str, Any], workflow: str) -> str:

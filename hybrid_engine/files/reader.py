@@ -134,9 +134,10 @@ class FileReader:
         return said.problem() if said is not None else None
 
     def inbox(self) -> dict[str, int]:
-        waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))
+        with os.scandir(self.layout.inbox) as entries:
+            waiting = sum(not (entry.name.startswith(".") or entry.is_dir(follow_symlinks=False)) for entry in entries)
         reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
-        return {"waiting": waiting - 1, "rejected": reasons}
+        return {"waiting": waiting, "rejected": reasons}
 
     def ids(self) -> set[str]:
         return {*workflow_ids(self.layout), *self.in_flight()}

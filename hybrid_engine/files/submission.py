@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from hybrid_engine.errors import HomeError
+from hybrid_engine.errors import HomeError, HybridError, UncertainError
 from hybrid_engine.files import atomic, dropbox, queue, queueview
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
@@ -21,6 +21,7 @@ from hybrid_engine.rules.requests import check_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from hybrid_engine.model.job import Job
@@ -62,23 +63,36 @@ def submit(layout: Layout, request: dict[str, Any], job: Job) -> bool:
         if mine:
             accept(layout, job)
             return True
-    dropbox.drop(layout, request)
+    dropbox.drop(layout, request, is_known=lambda: were_accepted(layout, [job.id]))
     deadline = time.monotonic() + PATIENCE
     while not engine_lives(layout) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
         with BriefLock(layout) as mine:
             if mine:
-                accept(layout, job)
-                return True
+                return is_known(layout, job.id, inbox=False) or _accepted_after_drop(layout, job)
     return False
 
 
+def _accepted_after_drop(layout: Layout, job: Job) -> bool:
+    """Accept a job that lies in the inbox. When that fails it lies there still, durably: an engine will take it."""
+    try:
+        accept(layout, job)
+        return True
+    except HybridError:
+        return False
+
+
 def accept(layout: Layout, job: Job) -> None:
-    """Accept a job by the holder of the lock: a commit to a log segment of its own. Raises HomeError."""
+    """Accept a job by the holder of the lock: a commit to a log segment of its own.
+
+    Raises HomeError when nothing was accepted, UncertainError when that is not known.
+    """
     from hybrid_engine.files.log import single
 
     try:
         size = single.commit(layout, job)
+    except single.NotTakenBack as error:
+        raise UncertainError(f"it is not known whether {job.id} will run: {error}; look before asking again") from None
     except OSError as error:
         raise HomeError(f"cannot accept the job in {layout.home}: {error.strerror}") from None
     if size is None:
@@ -102,9 +116,22 @@ def engine_lives(layout: Layout) -> bool:
         return False
 
 
-def is_known(layout: Layout, workflow: str) -> bool:
+def were_accepted(layout: Layout, workflows: Sequence[str]) -> bool | None:
+    """Were these accepted, by an engine that may be gone by now? None when only some of them were.
+
+    What an engine committed last may be in its log only; what leaves the log is in its place by then.
+    Raises OSError.
+    """
+    from hybrid_engine.files.log import single
+
+    named = single.knows(layout, workflows)
+    known = [found for found in workflows if found in named or is_known(layout, found, inbox=False)]
+    return None if 0 < len(known) < len(workflows) else bool(known)
+
+
+def is_known(layout: Layout, workflow: str, *, inbox: bool = True) -> bool:
     """Has a job with this id been dropped or accepted before?"""
-    if os.path.lexists(dropbox.inbox_path(layout, workflow)):
+    if inbox and os.path.lexists(dropbox.inbox_path(layout, workflow)):
         # Whoever dropped it may not have synced its name yet, and it is answered with as if it were safe.
         atomic.sync_folder(layout.inbox)
         return True

@@ -192,7 +192,8 @@ def test_an_edited_template_is_seen_without_a_restart_and_a_broken_edit_changes_
     edits = (TEMPLATES["quick"].replace("true", "exit 7"), "nonsense: [", TEMPLATES["quick"])
     for number, (text, code) in enumerate(zip(edits, (10, 10, 0))):
         path.write_text(text)
-        Path(daemon.home, "inbox", f"{number}.json").write_text(f'{{"template": "quick", "id": "edit-{number}"}}')
+        name = f"edit-{number}"
+        Path(daemon.home, "inbox", f"{name}.json").write_text(f'{{"template": "quick", "id": "{name}"}}')
         until(lambda number=number: Path(daemon.home, "workflows", f"edit-{number}").exists(), "it is accepted")
         hybrid(daemon, "wait", f"edit-{number}", code=code)
 

@@ -70,7 +70,7 @@ def test_a_daemon_on_a_full_disk_stays_up_says_so_and_goes_on_when_there_is_room
         drop = small_disk / "drop"
         drop.write_text('{"template": "noted", "id": "squeezed"}')
         filling = fill(small_disk)
-        drop.rename(Path(home.inbox, "job.json"))
+        drop.rename(Path(home.inbox, "squeezed.json"))
         until(lambda: "space" in str(problems(home)) or "disk" in str(problems(home)), "it says so")
         assert run(home.home, "status").returncode == 0
         filling.unlink()

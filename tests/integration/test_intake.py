@@ -5,130 +5,26 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.memory import Disk, MemoryEngine, MemorySyncer, World
-from contracts.storage import InAFolder
+from intaking import REJECT_AFTER, SETTLE, TEMPLATE, Porch, an_intake
+from loguru import logger
 
-from hybrid_engine.daemon.intake import Intake
-from hybrid_engine.files import atomic, dropbox, queue
+from hybrid_engine.daemon.intake import BATCH
+from hybrid_engine.files import atomic, dropbox
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.files.templates import TemplateStore
-from hybrid_engine.model.job import Job
-
-SETTLE, REJECT_AFTER = 0.5, 2.0
-TEMPLATE = """\
-params:
-  n: {type: integer, default: 0}
-  text: {type: string, default: ""}
-steps:
-  one: {run: "true"}
-"""
 
 BOMB = b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) for n in range(96, 110))
 """Each line is nine times the one before."""
 
 
-class Porch:
-    """A home with an engine that has no slot to spare, so that what it accepts stays in the queue."""
-
-    def __init__(self, home: Layout, slots: int = 0) -> None:
-        self.home = home
-        self.inbox = Path(home.inbox)
-        self.templates = TemplateStore(home)
-        self.world, self.disk = World(), Disk()
-        self.place = InAFolder(home)
-        self.accepted: list[Job] = []
-        self.slots = slots
-        self.now = 0.0
-        self.start()
-
-    def start(self) -> None:
-        """A (fresh) engine."""
-        templates = TemplateStore(self.home)
-        self.engine = MemoryEngine(
-            self.disk, self.world, self.slots, self.now, store=self.place.store, log=self.place.log
-        )
-        self.engine.watcher.accepted_ones = self.accepted
-        self.background, self.file_inbox = MemorySyncer(self.engine.reactor), FileInbox(self.home, templates)
-        self.intake = Intake(
-            self.file_inbox, self.engine.driver, self.place.log, self.background, self.engine.reactor,
-            self.engine.clock, settle=SETTLE, reject_after=REJECT_AFTER,
-        )  # fmt: skip
-
-    def settle(self) -> None:
-        """Do all that can be done now, in the background, too."""
-        self.engine.settle()
-        while self.background.pending or self.place.log.is_behind:
-            if self.background.pending:
-                self.background.do()
-            self.place.log.write_behind(60.0)
-            self.engine.settle()
-
-    def restart(self) -> None:
-        """Kill the engine and start another."""
-        self.now = self.engine.reactor.now + 1.0
-        self.place.again()
-        self.start()
-
-    def look(self) -> None:
-        self.intake.look()
-        self.settle()
-
-    def wait(self, seconds: float) -> None:
-        """Let time go on, looking whenever the intake wants to."""
-        end = self.engine.reactor.now + seconds
-        while self.engine.reactor.now < end:
-            self.engine.reactor.advance(min(0.05, end - self.engine.reactor.now))
-            self.settle()
-
-    def take(self) -> list[str]:
-        """Look, wait until nothing can change any more, and tell what was accepted so far, by template."""
-        self.look()
-        self.wait(10)
-        assert self.intake.is_idle
-        return sorted(self.queued())
-
-    def queued(self) -> list[str]:
-        return [name.split("-", 2)[2].removesuffix(".json") for name in sorted(os.listdir(self.home.queue))]
-
-    def jobs(self) -> list[Job]:
-        return [queue.read_job(os.path.join(self.home.queue, name)) for name in sorted(os.listdir(self.home.queue))]
-
-    def left(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.inbox) if name != "rejected")
-
-    def rejected(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.home.rejected) if not name.endswith(".reason.json"))
-
-    def reason(self, name: str) -> dict[str, Any]:
-        return dict(json.loads(Path(self.home.rejected, name + ".reason.json").read_text()))
-
-    def rename(self, name: str, text: str | bytes) -> None:
-        """Drop by rename."""
-        data = text.encode() if isinstance(text, str) else text
-        Path(self.home.tmp, "drop").write_bytes(data)
-        os.rename(os.path.join(self.home.tmp, "drop"), self.inbox / name)
-
-    def pretend_moved(self, name: str) -> None:
-        """Make sure that the file looks moved here, however coarse the clock of the file system is."""
-        status = os.stat(self.inbox / name)
-        os.utime(self.inbox / name, ns=(status.st_mtime_ns, status.st_mtime_ns - 1_000_000_000))
-
-
 @pytest.fixture
 def porch(home: Layout) -> Iterator[Porch]:
-    old = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    Path(home.templates, "report.yaml").write_text(TEMPLATE)
-    porch = Porch(home)
-    yield porch
-    porch.place.close()
-    signal.signal(signal.SIGIO, old)
+    yield from an_intake(home)
 
 
 # --- ways to drop ---------------------------------------------------------------------------------------------------
@@ -215,13 +111,24 @@ def test_work_in_progress_is_left_alone_until_it_has_its_name(porch: Porch, name
     assert len(porch.take()) == 1
 
 
-def test_a_folder_in_the_inbox_is_left_alone(porch: Porch) -> None:
+def test_a_folder_in_the_inbox_is_left_alone_and_told_once(porch: Porch) -> None:
+    told: list[str] = []
+    sink = logger.add(lambda message: told.append(message.record["message"]), level="WARNING")
     (porch.inbox / "folder.json").mkdir()
-    assert porch.take() == []
+    for _ in range(3):
+        assert porch.take() == []
     assert porch.left() == ["folder.json"]
+    assert len([text for text in told if "folder.json" in text]) == 1
+    (porch.inbox / "folder.json").rmdir()
+    porch.take()
+    (porch.inbox / "folder.json").mkdir()
+    porch.take()
+    logger.remove(sink)
+    assert len([text for text in told if "folder.json" in text]) == 2
 
 
-def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch) -> None:
+def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # this is not about what is durable, and disks can be slow
     for number in range(10_000):
         with open(porch.inbox / f"{number:05}.json", "w") as file:
             file.write(json.dumps({"template": "report", "params": {"n": number}}))
@@ -231,12 +138,60 @@ def test_ten_thousand_files_at_once_become_ten_thousand_jobs(porch: Porch) -> No
     assert porch.left() == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_next_batch_grows_while_one_is_on_its_way_to_the_disk(
+    porch: Porch, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """A slow disk makes larger batches, not a longer queue; and no more than two are in memory, their files open."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    for number in range(3 * BATCH):
+        (porch.inbox / f"{number:04}.json").write_text(json.dumps({"template": "report", "params": {"n": number}}))
+    opened: list[str] = []
+    real = FileInbox.open
+
+    def opening(inbox: FileInbox, found: Any) -> Any:
+        opened.append(found.name)
+        return real(inbox, found)
+
+    monkeypatch.setattr(FileInbox, "open", opening)
+    if fails:
+        porch.place.fail(1, monkeypatch)
+    porch.intake.look()
+    porch.engine.reactor.run()
+    assert len(opened) == 2 * BATCH
+    assert porch.queued() == []
+    porch.take()
+    assert len(porch.queued()) == len(porch.accepted) == 3 * BATCH
+    assert porch.left() == porch.rejected() == []
+
+
+def test_what_was_read_while_the_log_was_too_large_is_accepted_when_it_is_not_any_more(porch: Porch) -> None:
+    """Though nothing else is dropped."""
+    porch.engine.gate.shut("log")
+    porch.rename("a.json", '{"template": "report"}')
+    porch.look()
+    porch.wait(1)
+    assert porch.queued() == []
+    assert porch.left() == ["a.json"]
+    porch.engine.gate.shut("log", False)
+    assert len(porch.take()) == 1
+    assert porch.left() == []
+
+
 def test_a_file_of_many_lines_is_many_jobs(porch: Porch) -> None:
     lines = [json.dumps({"template": "report", "params": {"n": n}}) for n in range(1_000)]
     porch.rename("many.jsonl", "\n".join(lines) + "\n\n")
     assert len(porch.take()) == 1_000
     assert sorted(job.params["n"] for job in porch.jobs()) == list(range(1_000))
     assert [job.params["n"] for job in porch.accepted] == list(range(1_000))
+
+
+def test_our_own_files_of_many_requests_are_taken_at_once(porch: Porch) -> None:
+    """They are complete when they get their name: nobody has to wait for more."""
+    ids = dropbox.new_ids("ann", 3)
+    dropbox.drop_many(porch.home, [{"template": "report", "id": found, "user": "ann"} for found in ids])
+    porch.look()
+    assert porch.queued() == ids
 
 
 def test_bad_lines_are_put_aside_and_the_good_ones_accepted(porch: Porch) -> None:
@@ -303,6 +258,79 @@ def test_the_same_file_dropped_twice_runs_once_and_the_second_is_told_of_the_fir
     reason = porch.reason("a.json")
     assert reason["code"] == "duplicate"
     assert first in reason["reason"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.yaml", "many.jsonl", "batch-mine.jsonl"])
+def test_an_id_is_not_for_strangers_to_choose(porch: Porch, name: str) -> None:
+    """The second of two jobs with one id would have vanished."""
+    porch.rename(name, '{"template": "report", "id": "mine"}\n')
+    assert porch.take() == []
+    assert porch.rejected() == [name]
+    reason = porch.reason(name)
+    told = reason["lines"][0] if name.endswith(".jsonl") else reason
+    assert (told["code"], told["path"]) == ("reserved", "id")
+    assert "key" in told["reason"]
+
+
+def a_request(n: int, **fields: object) -> dict[str, object]:
+    return {"template": "report", "params": {"n": n}, "id": "user-ann-1", "user": "ann", "trigger": "cli", **fields}
+
+
+@pytest.mark.parametrize("how", ["one file", "two files", "one batch", "a file and a batch", "after a restart"])
+def test_an_id_that_is_known_with_another_content_is_told(porch: Porch, how: str) -> None:
+    first, second = json.dumps(a_request(1)) + "\n", json.dumps(a_request(2)) + "\n"
+    one, batch = "user-ann-1.json", "batch-20261120T085845227679Z-de1c57.jsonl"
+    if how == "one batch":
+        porch.rename(batch, first + second)
+    else:
+        porch.rename(one, first)
+        if how != "one file":
+            porch.look()
+        if how == "after a restart":
+            porch.restart()
+        porch.rename(batch if how == "a file and a batch" else one, second)
+    if how == "one file":  # the first was never seen
+        assert len(porch.take()) == 1
+        assert porch.rejected() == []
+        return
+    assert porch.take() == ["user-ann-1"]
+    assert porch.jobs()[0].params["n"] == 1
+    (aside,) = porch.rejected()
+    reason = porch.reason(aside)
+    told = reason["lines"][0] if aside == batch else reason
+    assert told["code"] == "duplicate"
+    assert "user-ann-1" in told["reason"]
+    assert json.loads(Path(porch.home.rejected, aside).read_text())["params"]["n"] == 2
+    assert porch.left() == []
+
+
+def test_an_id_that_is_known_with_the_same_content_needs_no_word(porch: Porch) -> None:
+    """Our own programs do that, when they cannot know whether they were heard."""
+    for restart in (False, True, False):
+        porch.rename("user-ann-1.json", json.dumps(a_request(1)))
+        assert porch.take() == ["user-ann-1"]
+        if restart:
+            porch.restart()
+    assert porch.left() == porch.rejected() == []
+
+
+def test_the_first_params_of_a_key_are_kept_also_when_our_own_programs_ask(porch: Porch) -> None:
+    workflow = dropbox.id_for({"template": "report", "key": "k", "user": "ann"})
+    for n in (1, 2):
+        porch.rename(f"{workflow}.json", json.dumps(a_request(n, id=workflow, key="k")))
+        assert porch.take() == [workflow]
+    assert porch.jobs()[0].params["n"] == 1
+    assert porch.left() == porch.rejected() == []
+
+
+def test_two_requests_with_one_key_in_one_batch_of_the_intake_are_one_job(porch: Porch) -> None:
+    """The second comes while the first is being made durable."""
+    for number in range(3):
+        porch.rename(f"{number}.json", '{"template": "report", "key": "k"}')
+    porch.rename("other.json", '{"template": "report"}')
+    assert len(porch.take()) == 2
+    assert len(porch.accepted) == 2
+    assert porch.left() == porch.rejected() == []
 
 
 def test_two_files_of_the_same_content_are_two_jobs(porch: Porch) -> None:
@@ -531,6 +559,76 @@ def test_bad_files_of_one_name_do_not_overwrite_each_other(porch: Porch) -> None
     assert Path(porch.home.rejected, "a.3.json").read_text() == "nonsense 2"
 
 
+@pytest.mark.parametrize("how", ["moved back", "dropped again"])
+def test_a_mended_file_takes_its_old_reasons_away_and_nothing_else(porch: Porch, how: str) -> None:
+    porch.rename("b.json", "nonsense")
+    for number in range(2):
+        porch.rename("a.json", f"nonsense {number}")
+        porch.take()
+    if how == "moved back":
+        Path(porch.home.rejected, "a.json").write_text('{"template": "report"}')
+        os.rename(os.path.join(porch.home.rejected, "a.json"), porch.inbox / "a.json")
+    else:
+        porch.rename("a.json", '{"template": "report"}')
+    assert len(porch.take()) == 1
+    left = {"a.2.json", "b.json", "b.json.reason.json"} | ({"a.json"} if how == "dropped again" else set())
+    assert set(os.listdir(porch.home.rejected)) == left
+
+
+def test_a_file_of_which_lines_were_refused_keeps_their_reason(porch: Porch) -> None:
+    porch.rename("a.jsonl", '{"template": "report"}\nnonsense\n')
+    porch.take()
+    assert porch.reason("a.jsonl")["lines"]
+
+
+def test_a_look_costs_what_is_new_however_much_waits(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks come with every notice; each file is to be looked at once, not once for each look."""
+    looked_at: list[str] = []
+    scan = FileInbox.scan
+
+    def scanning(inbox: FileInbox, *arguments: Any) -> Any:
+        found = scan(inbox, *arguments)
+        looked_at.extend(item.name for item in found.found)
+        return found
+
+    monkeypatch.setattr(FileInbox, "scan", scanning)
+    for number in range(2_000):
+        (porch.inbox / f"{number:04}.json").write_text('{"template": "report"}')
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    porch.intake.look()
+    for _ in range(10_000):
+        if not porch.left():
+            break
+        porch.engine.reactor.run()
+        porch.intake.look()
+        porch.step()
+    assert len(porch.queued()) == len(looked_at) == 2_000
+
+
+def test_a_full_inbox_is_not_looked_at_again_for_every_notice(porch: Porch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes long is not repeated until ten times as long has passed, while there is enough to do."""
+    looks: list[float] = []
+    scan = FileInbox.scan
+
+    def slow(inbox: FileInbox, *arguments: Any) -> Any:
+        looks.append(porch.engine.reactor.now)
+        porch.engine.reactor.now += 0.1
+        return scan(inbox, *arguments)
+
+    monkeypatch.setattr(FileInbox, "scan", slow)
+    for number in range(600):
+        (porch.inbox / f"{number:04}.json").write_text('{"template": "report"}')
+    porch.intake.look()
+    for _ in range(20):
+        porch.intake.look()
+    assert len(looks) == 1
+    porch.rename("late.json", '{"template": "report"}')
+    porch.intake.look()
+    porch.take()
+    assert len(porch.queued()) == 601
+    assert porch.left() == []
+
+
 def test_a_broken_edit_of_a_template_leaves_the_last_good_version_in_use(porch: Porch) -> None:
     path = Path(porch.home.templates, "report.yaml")
     porch.rename("a.json", '{"template": "report"}')
@@ -556,87 +654,3 @@ def test_a_template_edited_between_two_jobs_is_seen_without_a_restart(porch: Por
     porch.rename("b.json", '{"template": "report"}')
     porch.take()
     assert sorted(job.steps for job in porch.jobs()) == [["one"], ["one", "two"]]
-
-
-# --- signals --------------------------------------------------------------------------------------------------------
-
-
-def test_a_signal_with_a_bell_is_acted_on_and_tidied_up(porch: Porch) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    dropbox.send_signal(porch.home, workflow, "cancel", {"by": "ada", "reason": "no need"})
-    assert porch.left() == [f".signal-{workflow}"]
-    porch.look()
-    porch.settle()
-    assert porch.queued() == []
-    assert porch.left() == []
-    assert not os.path.exists(porch.home.signals(workflow))
-    journal = Path(porch.home.journal(workflow)).read_text()
-    assert '"by":"ada","reason":"no need"' in journal
-
-
-def test_a_bell_stays_until_its_signal_is_committed(porch: Porch) -> None:
-    """A retry of a finished workflow has nothing else that would make the next engine look."""
-    porch.slots = 1
-    porch.restart()
-    porch.rename("a.json", '{"template": "report"}')
-    porch.take()
-    (process,) = porch.world.running()
-    porch.engine.executor.end(process.attempt.key, "failed")
-    porch.settle()
-    workflow = process.attempt.workflow
-    dropbox.send_signal(porch.home, workflow, "retry")
-    porch.intake.look()
-    assert porch.left() == [f".signal-{workflow}"]
-    porch.restart()
-    porch.look()
-    assert [found.attempt.key for found in porch.world.running()] == [f"{workflow}/one/2"]
-    assert porch.left() == []
-
-
-def test_a_signal_dropped_by_hand_is_found_without_a_bell(porch: Porch) -> None:
-    porch.slots = 1
-    porch.restart()
-    porch.rename("a.json", '{"template": "report"}')
-    porch.take()
-    (process,) = porch.world.running()
-    folder = Path(porch.home.signals(process.attempt.workflow))
-    folder.mkdir()
-    (folder / "cancel").touch()
-    porch.intake.read_lost_signals()
-    porch.settle()
-    assert process.cancelled
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{}", "nonsense", "[1]", '{"by": 5, "reason": {"x": 1}}', '{"by": "' + "x" * 100_000 + '"}']
-)
-def test_what_a_signal_says_beside_its_name_cannot_hurt(porch: Porch, content: str) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    os.mkdir(porch.home.signals(workflow))
-    Path(porch.home.signals(workflow), "cancel").write_text(content)
-    dropbox.ring(porch.home, workflow)
-    porch.look()
-    porch.settle()
-    assert porch.queued() == []
-
-
-@pytest.mark.parametrize("name", ["teleport", "cancel.part", "CANCEL", "pause~", ".cancel"])
-def test_what_is_no_signal_changes_nothing(porch: Porch, name: str) -> None:
-    porch.rename("a.json", '{"template": "report"}')
-    (workflow,) = porch.take()
-    os.mkdir(porch.home.signals(workflow))
-    Path(porch.home.signals(workflow), name).touch()
-    dropbox.ring(porch.home, workflow)
-    for _ in range(3):
-        porch.look()
-        porch.settle()
-    assert porch.queued() == [workflow]
-
-
-@pytest.mark.parametrize("name", [".signal-nobody", ".signal-..", ".signal-", ".signal-a b"])
-def test_a_bell_for_nobody_is_harmless(porch: Porch, name: str) -> None:
-    (porch.inbox / name).touch()
-    porch.rename("a.json", '{"template": "report"}')
-    assert len(porch.take()) == 1

@@ -172,6 +172,14 @@ def test_a_workflow_whose_job_file_still_lies_in_the_inbox_stays(layout: Layout)
     assert run(layout, older_than=ALL).ids == ["a"]
 
 
+def test_a_workflow_whose_job_file_a_killed_engine_was_about_to_remove_stays(layout: Layout) -> None:
+    """The next start puts it back into the inbox."""
+    a_workflow(layout, "a", *COMPLETED, source="night.yaml")
+    os.makedirs(layout.taken)
+    Path(layout.taken, "night.yaml").touch()
+    assert "night.yaml" in run(layout, older_than=ALL).skipped[0][1]
+
+
 @pytest.mark.parametrize("harm", [b"", b"{torn", b"\0" * 100])
 def test_a_workflow_with_a_bad_journal_stays(layout: Layout, harm: bytes) -> None:
     a_workflow(layout, "a", *COMPLETED)

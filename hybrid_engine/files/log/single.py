@@ -11,7 +11,14 @@ from hybrid_engine.files.views import queued_record, render_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hybrid_engine.model.job import Job
+
+
+class NotTakenBack(Exception):
+    """The commit failed, and what was written of it could not be removed."""
+
 
 MANY = 64
 """So many segments are left for the next engine; with more, what they hold is put in its place for good."""
@@ -24,7 +31,10 @@ def commit(layout: Layout, job: Job) -> int | None:
     """
     formats.take_up(layout)
     found = segments.read_all(layout.log)
-    if os.path.lexists(layout.journal(job.id)) or _names(found, job.id):
+    if os.path.lexists(layout.journal(job.id)):
+        return None  # what is in its place was synced in the log before
+    if _names(found, job.id):
+        _checkpoint(layout)  # an engine that was killed may have written it and not synced
         return None
     line = queue.created_line(job, job.queued_at)
     segment = segments.Segment.create(layout.log, max(found.numbers, default=0) + 1)
@@ -33,8 +43,8 @@ def commit(layout: Layout, job: Job) -> int | None:
         # COMMIT: log of one – the job exists from here on, without an engine
         segment.append(frames.encode(found.next + 1, b"%b %b" % (job.id.encode(), line)))
         atomic.sync_folder(layout.log)
-    except OSError:
-        atomic.unlink_quietly(segment.path)
+    except OSError as error:
+        _take_back(layout, segment, error)
         raise
     finally:
         segment.close()
@@ -45,6 +55,21 @@ def commit(layout: Layout, job: Job) -> int | None:
     except OSError:
         pass  # it is in the log, and the next engine puts it in its place
     return len(line)
+
+
+def _take_back(layout: Layout, segment: segments.Segment, why: OSError) -> None:
+    """Nothing of a commit that failed may be found by the next engine."""
+    try:
+        os.unlink(segment.path)
+        atomic.sync_folder(layout.log)
+    except OSError:
+        raise NotTakenBack(str(why)) from None
+
+
+def knows(layout: Layout, workflows: Iterable[str]) -> set[str]:
+    """Those of these workflows that the log names, in their places or not yet. Raises OSError."""
+    found = segments.read_all(layout.log)
+    return {workflow for workflow in workflows if _names(found, workflow)}
 
 
 def _names(found: segments.Found, workflow: str) -> bool:
