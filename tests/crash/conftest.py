@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ if ROOT not in sys.path:
 from tests.crash.faultlib import NoCompiler, build  # noqa: E402
 from tests.crash.methods import Report, replay_line  # noqa: E402
 from tests.crash.runner import Bench  # noqa: E402
+from tests.crash.underlib import Run  # noqa: E402
 
 SEED = os.environ.get("CRASH_SEED", "1")
 
@@ -26,6 +28,12 @@ def library() -> str:
         return build()
     except NoCompiler as reason:
         pytest.skip(f"no fault can be injected: {reason}")
+
+
+@pytest.fixture
+def under(library: str, tmp_path: Path) -> Run:
+    """Scripts under the library."""
+    return Run(library, tmp_path)
 
 
 @pytest.fixture(scope="session")
