@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.crash import methods
+from tests.crash import methods, powercuts
+from tests.crash.cases import replay_line
 from tests.crash.faultlib import Fault, NoCompiler, build
 from tests.crash.methods import Report, at_every_operation
 from tests.crash.runner import Bench, kept_folder
@@ -35,8 +36,8 @@ def table(bench: Bench, share: float, seed: str) -> Iterator[Report]:
         yield at_every_operation(bench, f"{error} once", Fault("once", error=error), **thin)
         yield at_every_operation(bench, f"{error} for ever, then lifted", Fault("ever", error=error), **thin)
     yield methods.during_recovery(bench, stride=7 * stride, first=first, inner=3)
-    yield methods.power_loss(bench, share=share, seed=seed)
-    yield methods.failed_sync(bench, stride=3 * stride, first=first, seed=seed)
+    yield powercuts.power_loss(bench, seed=seed, commits=max(1, round(20 * share)))
+    yield powercuts.failed_sync(bench, seed=seed, syncs=max(1, round(20 * share)), commits=2)
 
 
 METHODS_FOR_BUGS: dict[str, Callable[[Bench], Report]] = {
@@ -44,8 +45,8 @@ METHODS_FOR_BUGS: dict[str, Callable[[Bench], Report]] = {
     "torn": lambda bench: at_every_operation(bench, "torn", Fault("torn"), stop_at=1),
     "short": lambda bench: at_every_operation(bench, "short", Fault("short"), stop_at=1),
     "error": lambda bench: at_every_operation(bench, "error", Fault("once", error="EIO"), stop_at=1),
-    "power": lambda bench: methods.power_loss(bench, draws=2, stop_at=1),
-    "failed-sync": lambda bench: methods.failed_sync(bench, stop_at=1),
+    "power": lambda bench: powercuts.power_loss(bench, draws=2, stop_at=1),
+    "failed-sync": lambda bench: powercuts.failed_sync(bench, stop_at=1),
 }
 
 
@@ -82,7 +83,7 @@ def show(scenario: str, share: float, seed: str) -> int:
             found += len(report.findings)
             for finding in report.findings[:3]:
                 print(f"    {'; '.join(finding.problems[:2])}")
-                print(f"    {methods.replay_line(scenario, finding.spec, finding.folder)}")
+                print(f"    {replay_line(scenario, finding.spec, finding.folder)}")
     print(f"{'in all':<34} {cases:>7} {60 * cases / (time.monotonic() - begun):>9.0f} {found:>7}")
     if found:
         print(f"the folders of the findings are in {kept_folder()}")

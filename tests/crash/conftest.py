@@ -13,8 +13,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+from tests.crash.cases import replay_line  # noqa: E402
 from tests.crash.faultlib import NoCompiler, build  # noqa: E402
-from tests.crash.methods import Report, replay_line  # noqa: E402
+from tests.crash.methods import Report  # noqa: E402
 from tests.crash.runner import Bench  # noqa: E402
 from tests.crash.underlib import Run  # noqa: E402
 

@@ -1,8 +1,8 @@
 """A real daemon under the fault library that counts: what a workload costs in syncs, inodes and bytes.
 
 `counted_daemon(home)` gives a `CountedDaemon`, whose methods run one workload each and return its `Counts`: those of
-the daemon's own process, none of its workers, its steps or the test. Each workload runs once before it is counted, so that
-templates are frozen and workers have started. A sync takes 10 ms, so that what happens meanwhile gathers.
+the daemon's own process, none of its workers, its steps or the test. Each workload runs once before it is counted, so
+that templates are frozen and workers have started. A sync takes 10 ms, so that what happens meanwhile gathers.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import struct
 import sys
 
 from tests.crash import oracle
-from tests.crash.methods import Result, Spec, play, recovered
+from tests.crash.cases import Result, Spec, play, recovered
 from tests.crash.runner import Bench, copy_tree
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash import methods
+from tests.crash import cases
 from tests.crash.all import METHODS_FOR_BUGS, table
 from tests.crash.conftest import SEED, told
 from tests.crash.runner import Bench
@@ -31,5 +31,5 @@ def test_no_method_finds_anything_in_a_sound_engine(bench: Benches) -> None:
 def test_a_finding_can_be_seen_again_from_its_spelling(bench: Benches) -> None:
     broken = bench("toy:in-place")
     found = METHODS_FOR_BUGS["kill"](broken).findings[0]
-    again = methods.play(broken, methods.Spec.parse(found.spec))
+    again = cases.play(broken, cases.Spec.parse(found.spec))
     assert again.problems == found.problems
