@@ -52,8 +52,8 @@ check-tests: $(STAMP)
 test: $(STAMP) system ## All tests, with a share of the crash tests; says what it skipped, and why
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-test-crash: $(STAMP) system ## All crash tests: every operation, every fault, every legal disk; takes long
-	@$(BIN)/python -m tests.crash.all
+test-crash: $(STAMP) system ## All crash tests: every operation, every fault, every legal disk; within an hour, with a table
+	@$(BIN)/python -m tests.crash.all --minutes 55 --table $(VENV)/crash-table.txt
 
 bench: $(STAMP) ## Benchmarks, as ratios to a limit measured in the same run
 	@$(BIN)/python -m benchmarks

@@ -74,8 +74,9 @@ def _strike(bench: Bench, case: Case, spec: Spec) -> tuple[list[str], int]:
         run = case.run("recover" if stage else "act", fault, sweep="hard" if spec.hard else "")
         fired = run.fired
         problems += _check_run(bench, case, fault, run)
-        seen.append(oracle.facts(case.home, case.outside))
-        problems += oracle.before(case.home)
+        logged = bench.scenario.logged(case.home)
+        seen.append(oracle.facts(case.home, case.outside, logged))
+        problems += oracle.before(case.home, logged)
     return problems + recovered(bench, case, seen), fired
 
 
@@ -100,7 +101,7 @@ def recovered(bench: Bench, case: Case, seen: list[oracle.Facts], *, power_lost:
     problems = [f"left running: {command}" for command in run.strays]
     problems += oracle.after(case.home, case.outside, scenario.plans, scenario.fold, seen, power_lost=power_lost)
     first = oracle.fingerprint(case.home)
-    seen = [oracle.facts(case.home, case.outside)]
+    seen = [oracle.facts(case.home, case.outside, scenario.logged(case.home))]
     run = case.run("recover", sweep="gently")
     if run.hung or run.exit != 0:
         problems.append(f"the second recovery {'hung' if run.hung else f'ended with {run.exit}'}")
@@ -118,7 +119,8 @@ def recovered(bench: Bench, case: Case, seen: list[oracle.Facts], *, power_lost:
 class Recording:
     """Recorded runs: the home before them, the operations, what the world saw in the end, what was wrong with them.
 
-    `faults` are those that struck; the power may go after the first `begins` operations, not before.
+    `faults` are those that struck; the power may go after the first `begins` operations, not before:
+    there a fault struck, or the recovery after it began.
     """
 
     base: list[disknodes.Entry]
@@ -143,8 +145,8 @@ class Recording:
 def record(bench: Bench, *faults: Fault) -> Recording:
     """Write down all that a run of `act` does to the disk, undisturbed or with a failing call.
 
-    After a kill the machine goes on, and so does the recording, with the recovery: what the killed process wrote and
-    did not sync is still seen by all, and lost if the power goes.
+    After a kill (or an end by itself, because of an error) the machine goes on, and so does the recording, with the
+    recovery: what the first process wrote and did not sync is still seen by all, and lost if the power goes.
     """
     with bench.case() as case:
         base = disknodes.snapshot(case.home)
@@ -155,12 +157,14 @@ def record(bench: Bench, *faults: Fault) -> Recording:
             problems += _check_run(bench, case, fault, run)
             if run.killed:
                 begins = len(read_log(case.log))
-        if run and run.killed:
+        if run and (run.killed or run.exit):
             problems += _check_run(bench, case, Fault(), case.run("recover", Fault(), record=True, sweep="gently"))
         with open(case.outside, "rb") as file:
             outside = file.read()
         fired = run is not None and run.fired > 0
-        return Recording(base, read_log(case.log), outside, faults or (Fault(),), problems, begins, fired)
+        operations = read_log(case.log)
+        harmed = (at for at, operation in enumerate(operations) if operation.failed or operation.op == "lost")
+        return Recording(base, operations, outside, faults or (Fault(),), problems, begins or next(harmed, 0), fired)
 
 
 def _cut_power(bench: Bench, case: Case, spec: Spec, recording: Recording, image: diskimages.Image) -> list[str]:
@@ -169,8 +173,9 @@ def _cut_power(bench: Bench, case: Case, spec: Spec, recording: Recording, image
     with open(case.outside, "wb") as file:
         file.write(recording.seen_before(int(spec.power.split(":")[1])))
     shutil.copy(case.outside, case.outside + "-before")
-    seen = [oracle.facts(case.home, case.outside)]
-    problems = [*oracle.before(case.home, power_lost=True), *recovered(bench, case, seen, power_lost=True)]
+    logged = bench.scenario.logged(case.home)
+    seen = [oracle.facts(case.home, case.outside, logged)]
+    problems = [*oracle.before(case.home, logged, power_lost=True), *recovered(bench, case, seen, power_lost=True)]
     if problems:
         image.write(os.path.join(case.folder, "disk"))
         with open(os.path.join(case.folder, "inodes"), "w", encoding="utf-8") as inodes:

@@ -105,21 +105,25 @@ def content(node: Node, fates: dict[int, list[tuple[str, int]]]) -> bytes:
             del data[change.offset :]
             data.extend(bytes(change.offset - len(data)))
             continue
-        for at, piece in _pieces(change, fate, cut):
+        for at, piece in _pieces(change, fate, cut, len(data)):
             data.extend(bytes(max(0, at - len(data))))
             data[at : at + len(piece)] = piece
     return bytes(data)
 
 
-def _pieces(change: Change, fate: str, cut: int) -> Iterator[tuple[int, bytes]]:
-    """Which bytes of a write arrived, and where."""
+def _pieces(change: Change, fate: str, cut: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Which bytes of a write arrived, and where, in a file of this size.
+
+    Zeros are what is found in space that was given to the file and not written; what is written over keeps its bytes.
+    """
     data = change.data or b""
     if fate in SIZES:
         for number, start, end in sectors(change, SIZES[fate]):
             if cut >> number & 1:
                 yield change.offset + start, data[start:end]
     elif fate == ZERO:
-        yield change.offset, bytes(len(data))
+        fresh = max(change.offset, size)
+        yield fresh, bytes(max(0, change.offset + len(data) - fresh))
     elif piece := data[:cut] if fate == TEAR else data:
         yield change.offset, piece
 

@@ -184,6 +184,12 @@ def test_a_write_over_durable_bytes_is_torn_at_sectors_and_pages() -> None:
     assert all(len(state or b"") == 8192 for state in found), "its size was durable"
 
 
+@pytest.mark.parametrize("world", powerloss.WORLDS)
+def test_the_same_bytes_written_over_durable_ones_put_them_at_no_risk(world: str) -> None:
+    made = [*MADE, write("new", 3, b"line\n"), sync("new", 3), write("new", 3, b"line\n"), write("new", 3, b"more", 5)]
+    assert {state[:5] for state in contents(world, *made) if state is not None} == {b"line\n"}
+
+
 def test_behind_a_cut_that_is_not_durable_an_append_lies_over_the_old_tail() -> None:
     made = [*MADE, write("new", 3, b"goodtorn!"), sync("new", 3), op("truncate", "new", 3, offset=4)]
     found = contents("strict", *made, write("new", 3, b"new", 4))
