@@ -9,6 +9,7 @@ _EXPRESSIONS = ("tests/unit/test_expressions.py",)
 _DRIVER = ("tests/integration/test_driver.py", "tests/unit/test_turn.py", "tests/unit/test_slots.py")
 _QUERIES = ("tests/integration/test_queries.py",)
 _CLI = ("tests/integration/test_cli.py",)
+_ACCEPTANCE = ("tests/unit/test_acceptance.py",)
 _REQUESTS = ("tests/unit/test_requests.py", "tests/integration/test_dropbox.py", "tests/integration/test_client.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -80,21 +81,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "hybrid_engine/rules/acceptance.py",
         'else frozen.get("priority") or 0,',
         "else 0,",
-        _REQUESTS,
+        _ACCEPTANCE,
     ),
     Mutant(
         "a request's priority 0 gives way to the template's",
         "hybrid_engine/rules/acceptance.py",
         'priority if priority is not None else frozen.get("priority") or 0',
         'priority or frozen.get("priority") or 0',
-        _REQUESTS,
+        _ACCEPTANCE,
     ),
     Mutant(
         "a request's labels give way to the template's",
         "hybrid_engine/rules/acceptance.py",
         '{**(frozen.get("labels") or {}), **(request.get("labels") or {})}',
         '{**(request.get("labels") or {}), **(frozen.get("labels") or {})}',
-        _REQUESTS,
+        _ACCEPTANCE,
     ),
     Mutant(
         "a text that an expression makes has no bound",

@@ -64,6 +64,14 @@ def test_a_lost_attempt_is_made_again_at_once_and_uses_up_no_other() -> None:
     assert isinstance(concluded(an_outcome(number=2), *lost, retry={"attempts": 2, "lost": 2}), e.StepRetryScheduled)
 
 
+def test_a_lost_attempt_does_not_lengthen_the_delay_after_a_failure() -> None:
+    lost = (*RUNNING, e.StepRetryScheduled("one", 1, at(0), {}, None, True), e.StepStarted("one", 2))
+    retry = {"attempts": 3, "lost": 2, "delay": 10, "factor": 3, "jitter": False}
+    found = concluded(an_outcome(number=2), *lost, retry=retry)
+    assert isinstance(found, e.StepRetryScheduled)
+    assert found.retry_at == at(10), "it is the first failure"
+
+
 def test_an_attempt_is_lost_only_so_often() -> None:
     events: tuple[e.Event, ...] = RUNNING
     for number in (1, 2):
