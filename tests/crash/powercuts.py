@@ -25,9 +25,9 @@ def groups_of_cuts(
 ) -> list[list[int]]:
     """After how many operations the power goes: a group for each commit, then one for every other operation.
 
-    With `commits` only so many groups, spread evenly; the seed says where they begin. Behind a fault they come in their
-    order instead: what it harmed is harmed most right after it. `behind` chooses operations, right after which the
-    power goes.
+    With `commits` only so many groups, spread evenly; the seed says where they begin. Behind an error they come in
+    their order instead: what it harmed is harmed most right after it. `behind` chooses operations, right after which
+    the power goes.
     """
     operations = recording.operations
     cuts = range(recording.begins, len(operations) + 1)
@@ -42,7 +42,7 @@ def groups_of_cuts(
         groups += [group] if group else []
     turn = int(seed) % max(1, len(groups))
     near = [groups[(index + turn) % len(groups)] for index in spread(len(groups))] if groups else []
-    if recording.begins:
+    if recording.begins and not recording.faults[-1].kills:
         near = groups
     rest = [cut for cut in cuts if cut not in known]
     return near[:commits] if commits is not None else near + [[rest[index]] for index in spread(len(rest))]
