@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Stage], list[Row]], float]] = {
     "shell": (throughput.shell, 240),
     "drop": (latency.drop, 150),
     "enqueue": (commandline.enqueue, 60),
+    "look": (commandline.look, 300),
     "scale": (scale.scale, 300),
     "large": (scale.large, 150),
     "kill": (killing.kill, 120),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "__hybrid_function__"
+ATTEMPT_LEVELS = 3
+"""An attempt's folder is `steps/<step>/<attempt>` in that of its workflow."""
 
 
 def function(target: Any = None, *, name: str | None = None) -> Any:
@@ -73,20 +75,28 @@ class Context:
             raise ValueError(f"percent must be between 0 and 100, not {percent}")
         if not self._folder:
             return
-        make_folders(self._folder)
         line = f"{percent:g} {message}".strip().replace("\n", " ")
-        with open(os.path.join(self._folder, "progress"), "w", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            make_folders(self._folder, ATTEMPT_LEVELS)
+            with open(os.path.join(self._folder, "progress"), "w", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except FileNotFoundError:
+            pass  # the workflow was removed: nobody wants to know any more
 
 
-def make_folders(path: str) -> None:
-    """Make a folder and what is missing above it, for nobody but the user."""
+def make_folders(path: str, levels: int = 1) -> None:
+    """Make a folder, and up to `levels` - 1 that are missing above it, for nobody but the user.
+
+    What is above them must be there: a workflow that was removed does not come back because a step of it still runs.
+    """
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
     except FileNotFoundError:
-        make_folders(os.path.dirname(path))
+        if levels == 1:
+            raise
+        make_folders(os.path.dirname(path), levels - 1)
         make_folders(path)
 
 

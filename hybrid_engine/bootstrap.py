@@ -14,25 +14,35 @@ from typing import Any
 from loguru import logger
 
 from hybrid_engine import __version__, logs
+from hybrid_engine.daemon.checkpointer import Checkpointer
+from hybrid_engine.daemon.health import Health
 from hybrid_engine.daemon.intake import Intake
-from hybrid_engine.daemon.keeper import Keeper
+from hybrid_engine.daemon.projector import Projector
 from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.daemon.supervisor import Supervisor
 from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.gate import Gate
 from hybrid_engine.engine.recovery import Recovery
+from hybrid_engine.engine.work import Work
 from hybrid_engine.errors import HomeError, HybridError
 from hybrid_engine.execution import processes
 from hybrid_engine.execution.local import LocalExecutor
 from hybrid_engine.files import atomic, queue, queueview
+from hybrid_engine.files.heartbeat import Heartbeat
 from hybrid_engine.files.home import open_home
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import EngineLock
+from hybrid_engine.files.log.behind import WriteBehind
+from hybrid_engine.files.log.commit_log import FileLog
+from hybrid_engine.files.log.filesystems import FileSystems
+from hybrid_engine.files.log.formats import take_up
+from hybrid_engine.files.log.replay import Replayed, replay
 from hybrid_engine.files.records import Records
 from hybrid_engine.files.store import FileStore
 from hybrid_engine.files.syncer import SyncPool
 from hybrid_engine.files.templates import TemplateStore
-from hybrid_engine.files.viewstore import FileAcceptor, FileViews
+from hybrid_engine.files.viewstore import FileViews
 from hybrid_engine.files.watcher import InboxWatcher
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import stamp
@@ -46,8 +56,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds a thread may keep the interpreter: the sync threads need it for microseconds, and often."""
 
 
-BACKGROUND_THREADS = 3
-"""For views, acceptance and finishing: what no commit should queue behind."""
+BACKGROUND_THREADS = 2
+"""For what no commit should wait for: checkpoints, the view of the queue, large YAML files."""
 
 
 class Indexed:
@@ -63,12 +73,15 @@ class Indexed:
     def put_job(self, job: Job) -> None:
         self._writer.put(job.id, row_of_job(job))
 
+    def remove(self, workflow: str) -> None:
+        self._writer.put(workflow, None)
+
     def put_missing(self, workflows: list[str]) -> None:
         with Index.open_reader(self._layout.index) as reader:
             known = reader.statuses(workflows)
         for workflow in workflows:
             if workflow not in known:
-                self.put_job(queue.read_job(self._layout.job(workflow)))
+                self.put_job(queue.read_job(self._layout.journal(workflow)))
 
 
 def boot_id() -> str | None:
@@ -131,66 +144,79 @@ def _serve(
     umask: int,
 ) -> None:
     prepare_process()
+    take_up(layout)
+    systems = FileSystems((layout.log, layout.workflows, layout.inbox, layout.queue))
+    _sweep(layout)
+    replayed = replay(layout, systems)
     reactor = EpollReactor(_report)
-    syncer = SyncPool(reactor, settings.sync_threads, "commit")
     background = SyncPool(reactor, BACKGROUND_THREADS, "background")
+    heartbeat = Heartbeat(layout)
+    gate, work = Gate(), Work(settings.max_parallel_nodes)
+    health = Health(reactor, background, now, gate, lambda: _probe(layout))
     templates = TemplateStore(layout)
-    store = FileStore(layout, templates)
     boot = boot_id()
     executor = LocalExecutor(reactor, layout, settings.worker_idle, umask, boot)
-    keeper_box: list[Keeper] = []
     writer = IndexWriter(
-        layout.index,
-        Records(layout),
-        lambda text: reactor.post(lambda: keeper_box[0].problem("index", text)),
+        layout.index, Records(layout), lambda text: reactor.post(lambda: health.problem("index", text))
     )
-    views = FileViews(layout)
-    keeper = Keeper(views, Indexed(writer, layout), background, reactor, now, about, lambda: _probe(layout))
-    keeper_box.append(keeper)
-    _sweep(layout)
-    driver = Driver(
-        store,
-        syncer,
-        background,
-        executor,
-        reactor,
-        keeper,
-        now,
-        slots=settings.max_parallel_nodes,
-        grace=settings.grace,
-        boot=boot,
-    )
+
+    def lost(workflow: str, error: OSError) -> None:
+        """What was committed of a workflow cannot be written into its folder."""
+        if not os.path.isdir(layout.workflows):
+            health.disk(error)
+        elif not os.path.isdir(layout.workflow(workflow)):
+            reactor.post(lambda: driver.removed(workflow))
+        else:
+            reactor.post(lambda: put_aside(workflow, f"its journal cannot be written: {error}"))
+
+    behind = WriteBehind(layout, lost, health.disk)
+    log = FileLog(layout, behind, background, heartbeat.durable, heartbeat.commit_begins, health.disk)
+    store = FileStore(layout, templates, log)
+    projector = Projector(
+        FileViews(layout, log), Indexed(writer, layout), background, reactor, now, work, health, about,
+        lambda: executor.running,
+    )  # fmt: skip
+    driver = Driver(store, log, executor, reactor, projector, now, gate, work, grace=settings.grace, boot=boot)
 
     def put_aside(workflow: str, why: str) -> None:
-        keeper.problem(f"quarantine {workflow}", why)
+        driver.put_aside(workflow, why)
+        tell_put_aside(workflow, why)
+
+    def tell_put_aside(workflow: str, why: str) -> None:
+        health.problem(f"quarantine {workflow}", why)
         writer.put(workflow, None)
 
-    recovery = Recovery(store, driver, put_aside)
-    keeper.driver, keeper.reopener, keeper.running = driver, recovery.reopen, lambda: executor.running
+    recovery = Recovery(store, driver, tell_put_aside)
     intake = Intake(
         FileInbox(layout, templates),
-        FileAcceptor(layout),
         driver,
+        log,
         background,
         reactor,
         now,
         settle=settings.settle,
         reject_after=settings.reject_after,
-        queued=keeper.queued,
     )
+    checkpointer = Checkpointer(log, reactor, health, lambda: driver.recorder.commits, lambda: _is_asked_for(layout))
     supervisor = Supervisor(
         reactor,
         driver,
+        gate,
         intake,
-        keeper,
+        projector,
+        health,
+        checkpointer,
         recovery,
         lambda wake: InboxWatcher(reactor, layout.inbox, wake),
-        lambda: _look_after(layout, lock, settings.min_free),
+        lambda: _look_after(layout, lock, health, settings.min_free),
         rescan=settings.rescan,
         until_idle=until_idle,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
+
+    log.open(systems, replayed.next_number, replayed.next_segment)
+    _tell(replayed, tell_put_aside)
     reactor.post(lambda: _warm_up(templates))
     if ready is not None:
         reactor.post(ready)
@@ -198,12 +224,28 @@ def _serve(
         supervisor.run()
     finally:
         executor.close()
-        syncer.close()
         background.close()
-        keeper.write_queue(driver, engine=False)
+        projector.write_queue(engine=False)
         background.close()
         writer.close()
+        log.close()
+        heartbeat.close()
         reactor.close()
+
+
+def _tell(replayed: Replayed, put_aside: Callable[[str, str], None]) -> None:
+    if replayed.workflows:
+        logger.info("recovered what was committed of {} workflows from the log", replayed.workflows)
+    for path in replayed.evidence:
+        logger.warning("a part of the log cannot be read; a copy is kept as {}", path)
+    for workflow, why in replayed.put_aside:
+        logger.bind(workflow=workflow).error("it was put into quarantine: {}", why)
+        put_aside(workflow, why)
+
+
+def _is_asked_for(layout: Layout) -> bool:
+    """Does somebody (a `prune`) wait for a checkpoint?"""
+    return atomic.unlink_quietly(layout.checkpoint_bell)
 
 
 def prepare_process() -> None:
@@ -232,7 +274,7 @@ def _warm_up(templates: TemplateStore) -> None:
 def _sweep(layout: Layout) -> None:
     """Remove what dropping programs that were killed left half written. Those that live are left alone."""
     for name in os.listdir(layout.tmp):
-        pid = name.partition("-")[0]
+        pid = name.lstrip(".").partition("-")[0]
         if not (pid.isdigit() and os.path.exists(f"/proc/{pid}")):
             atomic.unlink_quietly(os.path.join(layout.tmp, name))
 
@@ -243,15 +285,24 @@ def _report(error: BaseException) -> None:
     logger.opt(exception=unforeseen).error("a part of the daemon failed, and it goes on: {!r}", error)
 
 
-def _look_after(layout: Layout, lock: EngineLock, wanted: int) -> tuple[int, int]:
-    """Is the home still ours? Make folders again that somebody removed. Bytes free, and wanted: at most a fiftieth."""
+def _look_after(layout: Layout, lock: EngineLock, health: Health, wanted: int) -> None:
+    """Is the home still ours? Folders that somebody removed are made again, but for `workflows/`: there a file system
+    may have gone, and what would be written into the empty folder below it would be lost to sight."""
     lock.check()
     for folder in layout.folders():
-        if not os.path.isdir(folder):
+        if folder != layout.workflows and not os.path.isdir(folder):
             atomic.make_folders(folder)
+            atomic.sync_folder(os.path.dirname(folder))
             logger.warning("{} was gone and is made again", folder)
-    found = os.statvfs(layout.workflows)
-    return found.f_bavail * found.f_frsize, min(wanted, found.f_blocks * found.f_frsize // 50)
+    is_there = os.path.isdir(layout.workflows)
+    health.problem(
+        "workflows", None if is_there else f"{layout.workflows} is gone; nothing is started until it is back"
+    )
+    health.gate.shut("workflows", not is_there)
+    if is_there:
+        found = os.statvfs(layout.workflows)
+        health.space(found.f_bavail * found.f_frsize, min(wanted, found.f_blocks * found.f_frsize // 50))
+        health.inodes(found.f_favail, found.f_files)
 
 
 def _probe(layout: Layout) -> None:

@@ -100,7 +100,7 @@ def commands() -> Iterator[tuple[str, Any]]:
     """("hybrid templates list", its click command), in the order of the help."""
     from typer.main import get_command
 
-    from hybrid_engine.cli.app import app
+    from hybrid_engine.cli.app import build
 
     def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "commands"):
@@ -109,7 +109,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         else:
             yield path, command
 
-    yield from below("hybrid", get_command(app))
+    yield from below("hybrid", get_command(build()))
 
 
 def usage() -> str:
@@ -117,17 +117,14 @@ def usage() -> str:
     for path, command in commands():
         arguments = [_argument(param) for param in command.params if param.param_type_name == "argument"]
         about = " ".join((command.help or "").split())
-        lines = [f"### `{' '.join([path, *arguments])}`", "", about, ""]
+        lines = [f"### `{' '.join([path, *arguments])}`", "", about, "", "```bash", command.epilog, "```", ""]
         options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
         if options:
             lines += ["| option | |", "|---|---|"]
-            lines += [f"| {_names(option)} | {option.help or _NO_WORDS[option.name]} |" for option in options]
+            lines += [f"| {_names(option)} | {option.help} |" for option in options]
             lines.append("")
         parts.append("\n".join(lines))
     return "\n".join(parts).rstrip()
-
-
-_NO_WORDS = {"template": "Only those of this template.", "limit": "At most so many; 50 when not given."}
 
 
 def _argument(param: Any) -> str:

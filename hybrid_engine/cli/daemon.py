@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hybrid_engine import __version__
 from hybrid_engine.cli import options
-from hybrid_engine.cli.output import complain, emit, note, say, took
+from hybrid_engine.cli.output import complain, emit, facts, note, one_line, say, say_styled
+from hybrid_engine.cli.words import count, size, took
 
 if TYPE_CHECKING:
+    from hybrid_engine.engine.queries import Queries
     from hybrid_engine.files.layout import Layout
     from hybrid_engine.settings import Settings
 
@@ -20,17 +23,16 @@ PATIENCE = 1.0
 PAUSE = 0.02
 
 
-def register(app: typer.Typer) -> None:
-    for command in (start, status, stop):
-        app.command()(command)
-
-
 def start(
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to do.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Go to the background, once jobs are taken.")] = False,
-    slots: Annotated[int | None, typer.Option(help="How many steps run at once; else MAX_PARALLEL_NODES.")] = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Exit when all jobs are done.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; return when jobs are accepted.")
+    ] = False,
+    slots: Annotated[
+        int | None, typer.Option(help="Number of steps that run in parallel; else MAX_PARALLEL_NODES.")
+    ] = None,
 ) -> None:
-    """Be the daemon of this home, in the foreground."""
+    """Run the daemon in the foreground."""
     settings = options.settings()
     if slots is not None:
         settings = settings.but(max_parallel_nodes=slots)
@@ -58,9 +60,9 @@ def _detach(settings: Settings, until_idle: bool) -> None:
     with os.fdopen(readable, encoding="utf-8") as pipe:
         word, _, rest = pipe.read().partition(" ")
     if word == "ready":
-        note(f"the daemon runs, pid {rest}")
+        note(f"the daemon is running, pid {rest}")
         return
-    error = HybridError(rest or f"the daemon ended before it was ready: see {settings.layout.daemon_log}")
+    error = HybridError(rest or f"the daemon exited before it was ready: see {settings.layout.daemon_log}")
     error.exit_code = int(word) if word.isdigit() else 1
     raise error
 
@@ -96,82 +98,102 @@ def _be_detached(settings: Settings, until_idle: bool, pipe: int) -> None:
 
 
 def status(as_json: options.Json = False) -> int:
-    """Does a daemon run, and what does it do? Exits with 0 when one runs and with 3 when none does."""
+    """Show what the daemon does, and problems. Exits with 0 when it is running and with 3 when it is not."""
     queries = options.queries()
     engine = queries.home.engine()
     head = queries.home.queue_head()
     found: dict[str, Any] = {
         "running": engine is not None,
         "home": options.settings().home,
+        "version": __version__,
         "engine": {**(engine or {}), **(head.get("engine") or {})} if engine is not None else None,
         "queue": head.get("counts") or {},
         "inbox": queries.home.inbox(),
         "workflows": queries.counts(),
     }
-    found["problems"] = [*((found["engine"] or {}).get("problems") or []), *_space_problem()]
+    found["problems"] = [*((found["engine"] or {}).get("problems") or []), *_home_problems()]
     if as_json:
         emit(found)
     else:
-        _tell_status(found)
+        _tell_engine(found, queries)
+        _tell_rest(found)
     return 0 if engine is not None else NOT_RUNNING
 
 
-def _space_problem() -> list[str]:
-    """A full disk, seen from here: the daemon cannot write its own word of it there."""
+def _home_problems() -> list[str]:
+    """What is seen of the disk from here: the daemon cannot write its own word of it there."""
     settings = options.settings()
     disk = os.statvfs(settings.home)
     free, wanted = disk.f_bavail * disk.f_frsize, min(settings.min_free, disk.f_blocks * disk.f_frsize // 50)
-    return [f"disk: only {free} bytes are free; nothing new is started below {wanted}"] if free < wanted else []
+    told = []
+    if free < wanted:
+        told.append(f"disk: only {size(free)} are free; nothing new is started below {size(wanted)}")
+    if disk.f_files and not disk.f_favail:
+        told.append("disk: no inodes are free; nothing can be created")
+    if not os.access(settings.home, os.W_OK):
+        told.append(f"home: {settings.home} cannot be written to")
+    return told
 
 
-def _tell_status(found: dict[str, Any]) -> None:
+def _tell_engine(found: dict[str, Any], queries: Queries) -> None:
     from hybrid_engine.files.dropbox import stamp_now
 
-    engine = found["engine"]
+    engine, now = found["engine"], stamp_now()
     if engine is None:
-        say(f"no daemon runs in {found['home']}")
-    else:
-        now = stamp_now()
-        say(
-            f"a daemon runs in {found['home']}: pid {engine.get('pid')} on {engine.get('host')}, "
-            f"for {took(engine.get('started_at'), now)}"
-        )
-        running = engine.get("running") or []
-        say(f"slots: {len(running)} of {engine.get('slots', '?')} busy")
-        for attempt in running:
-            since = took(attempt.get("since"), now)
-            say(f"  {attempt['workflow']}/{attempt['step']} attempt {attempt['attempt']}, for {since}")
-        for pool, holders in (engine.get("pools") or {}).items():
-            say(f"pool {pool}: held by {', '.join(holders)}")
+        say(f"no daemon is running in {found['home']} (version {found['version']})")
+        return
+    running = engine.get("running") or []
+    say(f"a daemon is running in {found['home']}")
+    facts(
+        {
+            "pid": f"{engine.get('pid')} on {engine.get('host')}",
+            "uptime": took(engine.get("started_at"), now),
+            "version": engine.get("version"),
+            "steps": f"{len(running)} running, {engine.get('slots', '?')} slots",
+        }
+    )
+    short = queries.short_ids(attempt["workflow"] for attempt in running)
+    for attempt in running:
+        number = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
+        since = took(attempt.get("since"), now)
+        say(f"  {short[attempt['workflow']]}/{attempt['step']}: running for {since}{number}")
+    for pool, holders in (engine.get("pools") or {}).items():
+        say(f"pool {pool}: held by {', '.join(holders)}")
+
+
+def _tell_rest(found: dict[str, Any]) -> None:
     for problem in found["problems"]:
-        say(f"problem: {problem}")
-    told = [f"{count} {word}" for word, count in found["queue"].items() if count and word != "total"]
-    say(f"queue: {', '.join(told) or 'empty'}")
-    if found["inbox"]["waiting"]:
-        say(f"inbox: {found['inbox']['waiting']} not taken yet")
-    if found["inbox"]["rejected"]:
-        say(f"rejected: {found['inbox']['rejected']} (see inbox/rejected/*.reason.json)")
+        say_styled(("problem: ", "red"), (one_line(str(problem)), ""))
+    told = [f"{number} {word}" for word, number in found["queue"].items() if number and word != "total"]
     ended = [f"{found['workflows'].get(word, 0)} {word}" for word in ("completed", "failed", "cancelled")]
-    say(f"finished: {', '.join(ended)}")
+    waiting, rejected = found["inbox"]["waiting"], found["inbox"]["rejected"]
+    facts(
+        {
+            "queue": ", ".join(told) or "empty",
+            "inbox": f"{count(waiting, 'file')} not accepted yet" if waiting else None,
+            "rejected": f"{count(rejected, 'file')} (see inbox/rejected/*.reason.json)" if rejected else None,
+            "finished": ", ".join(ended),
+        }
+    )
 
 
 def stop(
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for its end.")] = 30.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for it to exit.")] = 30.0,
     as_json: options.Json = False,
 ) -> int:
-    """End the daemon. Steps that run go on; the next daemon takes them over."""
+    """Stop the daemon. Running steps continue; the next daemon adopts them."""
     layout = options.settings().layout
     pid, ended = _end_engine(layout, timeout)
     if as_json:
         emit({"pid": pid, "stopped": ended})
     if pid is None:
-        complain(f"no daemon runs in {layout.home}")
+        complain(f"no daemon is running in {layout.home}")
         return NOT_RUNNING
     if not ended:
-        complain(f"the daemon (pid {pid}) was asked to end and still runs after {timeout:g} s")
+        complain(f"the daemon (pid {pid}) was asked to stop and is still running after {timeout:g} s")
         return 1
     if not as_json:
-        note(f"the daemon (pid {pid}) has ended")
+        note(f"the daemon (pid {pid}) has stopped")
     return 0
 
 
@@ -195,6 +217,6 @@ def _end_engine(layout: Layout, timeout: float) -> tuple[int | None, bool]:
                 return pid, ended
         if time.monotonic() > deadline:
             place = f" on {who['host']}" if who.get("host") not in (None, socket.gethostname()) else ""
-            raise HomeError(f"{layout.lock} is held by a process that is not to be seen from here{place}")
+            raise HomeError(f"{layout.lock} is held by a process that cannot be seen from here{place}")
         time.sleep(PAUSE)
     return None, True

@@ -1,4 +1,4 @@
-"""Commands that ask for something: enqueue, and cancel, pause, resume, retry.
+"""The command `enqueue`.
 
 A plain `enqueue` is done by `cli.fast`, without this module; what it gives up on ends here and is done the same way.
 """
@@ -6,46 +6,47 @@ A plain `enqueue` is done by `cli.fast`, without this module; what it gives up o
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybrid_engine.cli import options
-from hybrid_engine.cli.output import emit, note, say
+from hybrid_engine.cli import completion, options
+from hybrid_engine.cli.output import emit, facts, note, say
+from hybrid_engine.cli.tables import cell
 
 if TYPE_CHECKING:
+    from hybrid_engine.model.job import Job
     from hybrid_engine.settings import Settings
 
-
-def register(app: typer.Typer) -> None:
-    app.command()(enqueue)
-    for verb, about in (
-        ("cancel", "End workflows: what runs of them is stopped, with all its processes."),
-        ("pause", "Start nothing more of workflows; what runs of them goes on to its end."),
-        ("resume", "Let paused workflows go on."),
-        ("retry", "Let failed or cancelled workflows go on from the steps that failed."),
-    ):
-        app.command(verb, help=about)(_command(verb))
+REJECTED = 2
+PATIENCE = 2.0
+"""Seconds for which a running daemon may take a job out of the inbox, before we say that it has not."""
+PAUSE = 0.01
 
 
 def enqueue(
     template: options.Template,
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="name=value, or name:=JSON. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--param", "-p", help="name=value, or name:=JSON. May be repeated.", autocompletion=completion.params
+        ),
     ] = None,
-    params_file: Annotated[str | None, typer.Option(help="Params in a YAML or JSON file; -p comes on top.")] = None,
+    params_file: Annotated[str | None, typer.Option(help="Params in a YAML or JSON file; -p overrides them.")] = None,
     priority: Annotated[int | None, typer.Option(help="0 to 9; 9 is the most urgent.")] = None,
-    delay: Annotated[str | None, typer.Option(help="Start no sooner than after this long, such as 10m.")] = None,
-    at: Annotated[str | None, typer.Option(help="Start no sooner than at this moment, RFC 3339.")] = None,
-    key: Annotated[str | None, typer.Option(help="The same key gives the same workflow, also after its end.")] = None,
+    delay: Annotated[str | None, typer.Option(help="Start no earlier than after this delay, such as 10m.")] = None,
+    at: Annotated[str | None, typer.Option(help="Start no earlier than at this time, RFC 3339.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key gives the same workflow.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="name=value. May be repeated.")] = None,
-    user: Annotated[str | None, typer.Option(help="Who asks; else HYBRID_USER.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exits as `hybrid wait` does.")] = False,
+    user: options.User = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended; exits as `hybrid wait` does.")] = False,
     timeout: Annotated[float | None, typer.Option(help="With --wait: seconds to wait.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check the job and print what would be accepted.")
+    ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Ask for a workflow; prints its id, alone."""
+    """Enqueue a workflow; prints its id."""
     from hybrid_engine.cli.arguments import labels_of, params_of
     from hybrid_engine.files import submission
 
@@ -54,32 +55,69 @@ def enqueue(
     raw["params"] = {**(_params_of_file(params_file) if params_file else {}), **params_of(param or [])}
     raw["labels"] = labels_of(label or [])
     raw = {name: value for name, value in raw.items() if value not in (None, {})}
-    frozen, version = frozen_template(settings, template)
+    frozen, version = frozen_template(settings, template, keep=not dry_run)
     request, job = submission.prepare(
         raw, frozen, version, trigger="cli", user=user if user is not None else settings.user, coerce=True
     )
-    accepted = submission.submit(settings.layout, request, job)
+    if dry_run:
+        return _tell_job(job, as_json)
+    known = submission.is_known(settings.layout, job.id)
+    submission.submit(settings.layout, request, job)
     if as_json and not wait:
-        emit({"id": job.id, "accepted": accepted, "version": version})
-    elif not as_json:
+        return _tell_acceptance(settings, job.id, known)
+    if not as_json:
         say(job.id)
     if not wait:
         return 0
-    from hybrid_engine.cli.follow import wait_for
+    from hybrid_engine.cli.waiting import wait_for
 
     sys.stdout.flush()
     return wait_for([job.id], timeout, as_json, quiet=True)
 
 
-def frozen_template(settings: Settings, name: str) -> tuple[dict[str, Any], str]:
-    """The template to use now, frozen; while its file is broken the last good version, and a note that says so."""
+def _tell_job(job: Job, as_json: bool) -> int:
+    """What would be accepted. The id is made when it is."""
+    record = {name: value for name, value in job.as_record().items() if name not in ("id", "format")}
+    if as_json:
+        emit({"accepted": False, "dry_run": True, "job": record})
+    else:
+        say("would be accepted:")
+        facts({name: cell(value) for name, value in record.items()})
+    return 0
+
+
+def _tell_acceptance(settings: Settings, workflow: str, known: bool) -> int:
+    """Say as JSON whether the job is in the queue. A running daemon is given a moment to take it out of the inbox."""
+    import time
+
+    queries = options.queries(settings)
+    deadline = time.monotonic() + PATIENCE
+    while (record := queries.home.record(workflow)) is None and queries.home.rejected(workflow) is None:
+        if queries.home.engine() is None or time.monotonic() > deadline:
+            break
+        time.sleep(PAUSE)
+    found: dict[str, Any] = {"id": workflow, "accepted": record is not None, "known": known}
+    reason = queries.home.rejected(workflow) if record is None else None
+    if record is not None:
+        found["version"] = record["version"]
+    elif reason is not None:
+        found["rejected"] = reason
+    emit(found)
+    return 0 if reason is None else REJECTED
+
+
+def frozen_template(settings: Settings, name: str, *, keep: bool = True) -> tuple[dict[str, Any], str]:
+    """The template to use now, frozen; while its file is broken the last good version, and a note that says so.
+
+    Without `keep` nothing is written.
+    """
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
     from hybrid_engine.model.jsontext import decode
 
     check_is_home(settings.layout)
     store = TemplateStore(settings.layout)
-    template = store.current(name)
+    template = store.current(name, keep=keep)
     if name in store.problems:
         note(f"warning: {store.problems[name]}; the last good version ({template.version}) is used")
     return decode(template.to_frozen()), template.version
@@ -88,53 +126,10 @@ def frozen_template(settings: Settings, name: str) -> tuple[dict[str, Any], str]
 def _params_of_file(path: str) -> dict[str, Any]:
     from hybrid_engine.errors import JobError
     from hybrid_engine.files.jobfile import MAX_FILE
-    from hybrid_engine.files.strict import parse_json, parse_yaml, read_plain_file
+    from hybrid_engine.files.strict import parse_document, read_plain_file
 
     data, _ = read_plain_file(path, MAX_FILE, links=None, error=JobError)
-    if path.endswith(".json"):
-        found = parse_json(data, file=path, error=JobError)
-    else:
-        found = parse_yaml(data, file=path, error=JobError)[0]
+    found, _ = parse_document(data, path, file=path, error=JobError)
     if not isinstance(found, dict):
         raise JobError("must be a mapping of names to values", file=path)
     return found
-
-
-def _command(verb: str) -> Callable[..., int]:
-    def command(
-        workflow: options.Workflows,
-        reason: Annotated[str | None, typer.Option(help="Why; it stands in the journal.")] = None,
-        user: Annotated[str | None, typer.Option(help="Who asks; else HYBRID_USER.")] = None,
-        as_json: options.Json = False,
-    ) -> int:
-        return ask(verb, workflow, reason, user, as_json)
-
-    return command
-
-
-def ask(verb: str, workflows: list[str], reason: str | None, user: str | None, as_json: bool) -> int:
-    """Ask for `verb` for each workflow; one that is refused does not keep the others from it."""
-    from hybrid_engine.errors import HybridError
-    from hybrid_engine.opening import open_commands
-
-    settings = options.settings()
-    queries = options.queries(settings)
-    commands = open_commands(settings, queries, user)
-    rows: list[dict[str, Any]] = []
-    code = 0
-    for workflow in workflows:
-        try:
-            rows.append({"id": commands.ask(verb, workflow, reason), "asked": verb})
-            if not as_json:
-                say(f"{rows[-1]['id']} {verb} asked")
-        except HybridError as error:
-            if len(workflows) == 1:
-                raise
-            rows.append({"id": workflow, "error": str(error)})
-            note(f"hybrid: {error}")
-            code = code or error.exit_code
-    if as_json:
-        emit(rows)
-    if queries.home.engine() is None:
-        note("no daemon runs: it is done when one does")
-    return code

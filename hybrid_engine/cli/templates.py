@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybrid_engine.cli import options
-from hybrid_engine.cli.output import emit, note, say, table
+from hybrid_engine.cli import completion, options
+from hybrid_engine.cli.output import emit, note, say
+from hybrid_engine.cli.tables import table
+from hybrid_engine.errors import HybridError, TemplateError
+
+if TYPE_CHECKING:
+    from hybrid_engine.files.templates import TemplateStore
 
 WRONG = 2
 
 
-def register(app: typer.Typer) -> None:
-    templates = typer.Typer(help="What templates there are, and whether they are right.", no_args_is_help=True)
-    templates.command("list")(list_templates)
-    templates.command()(check)
-    templates.command()(show)
-    app.add_typer(templates, name="templates")
-    functions = typer.Typer(help="What Python functions steps can call.", no_args_is_help=True)
-    functions.command("list")(list_functions)
-    app.add_typer(functions, name="functions")
-
-
 def list_templates(as_json: options.Json = False) -> None:
-    """List templates, with what is wrong with those that cannot be used."""
-    from hybrid_engine.errors import HybridError
+    """List templates, and what is wrong with those that cannot be used."""
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
 
@@ -33,6 +27,7 @@ def list_templates(as_json: options.Json = False) -> None:
     check_is_home(layout)
     store = TemplateStore(layout)
     rows: list[dict[str, Any]] = []
+    broken: dict[str, str] = {}
     for name in store.names():
         row: dict[str, Any] = {"name": name, "version": None, "steps": None, "params": None, "description": None}
         try:
@@ -41,12 +36,14 @@ def list_templates(as_json: options.Json = False) -> None:
             row["description"] = found.description
         except HybridError as error:
             row["error"] = str(error)
+            number = len(getattr(error, "problems", ()))
+            broken[name] = f"{number} problems: see `hybrid templates check {name}`" if number > 1 else str(error)
         rows.append(row)
     if as_json:
         emit(rows)
         return
     for row in rows:
-        row["about"] = f"broken: {row['error']}" if row["error"] else row["description"]
+        row["about"] = f"broken: {broken[row['name']]}" if row["error"] else row["description"]
     table(rows, {"name": "name", "version": "version", "steps": "steps", "params": "params", "about": "description"})
     for stray in store.strays():
         note(f"warning: {stray}")
@@ -54,11 +51,11 @@ def list_templates(as_json: options.Json = False) -> None:
 
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which; else all.", autocompletion=options.complete_template)
+        list[str] | None, typer.Argument(help="Template names; else all.", autocompletion=completion.templates)
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Check templates, and that the functions they call exist. Exits with 2 when one has an error."""
+    """Check templates and the functions they call. Exits with 2 when there is an error."""
     from hybrid_engine.files.functions import catalogue
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
@@ -71,7 +68,10 @@ def check(
     for name in wanted:
         for problem in store.findings(name, functions):
             rows.append({"template": name, **_told(problem)})
-    problems = [*functions.problems, *([] if names else store.strays())]
+    problems = [
+        *(problem for problem in functions.problems if not names or _concerns(problem, store, wanted)),
+        *([] if names else store.strays()),
+    ]
     rows += [{"template": None, "severity": "error", **problem.as_dict()} for problem in problems]
     if as_json:
         emit(rows)
@@ -88,12 +88,26 @@ def check(
     return WRONG if any(row["severity"] == "error" for row in rows) else 0
 
 
+def _concerns(problem: TemplateError, store: TemplateStore, names: list[str]) -> bool:
+    """Is a file in `functions/` one that these templates call, or import on the way to what they call?"""
+    parts = Path(problem.file or "").with_suffix("").parts[1:]
+    module = ".".join(part for part in parts if part != "__init__")
+    return any(call.startswith(module + ".") for name in names for call in _calls(store, name))
+
+
+def _calls(store: TemplateStore, name: str) -> list[str]:
+    try:
+        return [step.call for step in store.load(name).steps.values() if step.call]
+    except HybridError:
+        return []  # its problems are told by themselves
+
+
 def _told(problem: Any) -> dict[str, Any]:
     return {**problem.as_error().as_dict(), "severity": problem.severity}
 
 
 def show(name: options.Template, as_json: options.Json = False) -> None:
-    """Show a template as it is understood: params, steps in order, what each needs and does."""
+    """Show a template as it is read: params, steps in order, what each needs and does."""
     from hybrid_engine.files.place import check_is_home
     from hybrid_engine.files.templates import TemplateStore
     from hybrid_engine.model.jsontext import decode

@@ -15,13 +15,13 @@ from functools import partial
 from loguru import logger
 
 from hybrid_engine.engine.driver import Driver
-from hybrid_engine.engine.run import Entry, Signal
+from hybrid_engine.engine.run import Signal
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import stamp
-from hybrid_engine.ports.intake import Acceptor, Found, Inbox, Parsed
+from hybrid_engine.ports.intake import Found, Inbox, Parsed
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Syncer
+from hybrid_engine.ports.storage import CommitLog, Syncer
 
 SLICE_SECONDS = 0.01
 """So long the intake reads before it lets others have a turn."""
@@ -44,25 +44,23 @@ class Intake:
     def __init__(
         self,
         inbox: Inbox,
-        acceptor: Acceptor,
         driver: Driver,
+        log: CommitLog,
         syncer: Syncer,
         reactor: Reactor,
         clock: Callable[[], datetime],
         *,
         settle: float,
         reject_after: float,
-        queued: Callable[[Job], None],
     ) -> None:
         self._inbox = inbox
-        self._acceptor = acceptor
+        self._log = log
         self._driver = driver
         self._syncer = syncer
         self._reactor = reactor
         self._clock = clock
         self._settle = settle
         self._reject_after = reject_after
-        self._queued = queued
         self._files: deque[Found] = deque()
         self._at_work: set[str] = set()
         self._reading: Reading | None = None
@@ -70,7 +68,6 @@ class Intake:
         self._accepting: set[str] = set()
         self._drops: dict[str, tuple[int, str]] = {}
         self._slice_posted = False
-        self._refused = False
         self._loading = False
         self._look_again = False
 
@@ -284,7 +281,7 @@ class Intake:
     def _take(self, reading: Reading, parsed: Parsed, batch: list[tuple[Reading, Job]]) -> None:
         job = parsed.job
         assert job is not None
-        if job.id in self._driver.backlog or job.id in self._accepting or self._inbox.is_done(job.id):
+        if job.id in self._accepting or self._driver.knows(job.id):
             if not reading.found.name.startswith(job.id):
                 logger.bind(workflow=job.id).info("{} asks for a workflow that is known already", reading.found.name)
             return
@@ -320,69 +317,21 @@ class Intake:
             self._drops[name] = (hash(parsed.data), workflow)
 
     def _accept(self, batch: list[tuple[Reading, Job]]) -> None:
-        """Make the batch durable, then hand its jobs to the driver. A single job on a quiet engine is done in place."""
+        """Hand a batch to the driver; when its jobs are committed and in their places, their files may leave."""
         jobs = [job for _, job in batch]
-        if len(jobs) == 1 and self._syncer.idle:
-            try:
-                self._acceptor.lay(jobs)
-                self._acceptor.announce(jobs)
-            except OSError as error:
-                self._not_accepted(batch, error)
-                return
-            self._accepted(batch)
-            return
-        lanes = [lane for number in range(LANES) if (lane := jobs[number::LANES])]
-        waiting = {"lanes": len(lanes)}
-        failed: list[BaseException] = []
-
-        def laid(error: BaseException | None) -> None:
-            waiting["lanes"] -= 1
-            if error is not None:
-                failed.append(error)
-            if waiting["lanes"]:
-                return
-            if failed:
-                self._not_accepted(batch, failed[0])
-            else:
-                self._syncer.submit(lambda: self._acceptor.announce(jobs), announced)
-
-        def announced(error: BaseException | None) -> None:
-            if error is not None:
-                self._not_accepted(batch, error)
-            else:
-                self._accepted(batch)
-
-        for lane in lanes:
-            self._syncer.submit(partial(self._acceptor.lay, lane), laid)
+        ids = [job.id for job in jobs]
+        self._driver.accept(jobs, lambda: self._log.when_placed(ids, lambda: self._accepted(batch)))
 
     def _accepted(self, batch: list[tuple[Reading, Job]]) -> None:
-        self._refused = False
         for reading, job in batch:
             self._accepting.discard(job.id)
             reading.under_way -= 1
-            self._driver.admit(Entry.of(job), job)
-            self._queued(job)
-            logger.bind(workflow=job.id).debug("accepted {} from {}", job.template, reading.found.name)
-        # In the next round: what can start now starts first.
         self._reactor.post(lambda: self._guarded(lambda: self._settle_all(batch)))
 
     def _settle_all(self, batch: list[tuple[Reading, Job]]) -> None:
         for reading in {id(reading): reading for reading, _ in batch}.values():
             self._settle_accounts(reading)
         self._go_on()
-
-    def _not_accepted(self, batch: list[tuple[Reading, Job]], error: BaseException) -> None:
-        """The disk is in trouble. The files stay where they are and are read again later."""
-        if not self._refused:
-            logger.error("jobs cannot be accepted now, and stay in the inbox: {}", error)
-        self._refused = True
-        for reading, job in batch:
-            self._accepting.discard(job.id)
-            reading.under_way -= 1
-            reading.failed = True
-        for reading in {id(reading): reading for reading, _ in batch}.values():
-            self._settle_accounts(reading)
-        self._reactor.call_later(1.0, self.look)
 
     def _settle_accounts(self, reading: Reading) -> None:
         """When all of a file is read and durable, it leaves the inbox; what was bad in it goes to `rejected/`."""

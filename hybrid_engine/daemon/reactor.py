@@ -1,7 +1,8 @@
 """The reactor: one epoll, one heap of timers, one place to post to from other threads.
 
-After every round `after_round` is called once: that is where the engine does what the round made possible. A callback
-that raises is reported and does not end the loop.
+After every round `after_round` is called once: that is where the engine does what the round made possible. `idle_work`
+is called while nothing else is to be done, until it says that nothing of it is left. A callback that raises is reported
+and does not end the loop.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class EpollReactor:
         self._report = report
         self._running = False
         self.after_round: Callback = lambda: None
+        self.idle_work: Callable[[], bool] = lambda: False
         self._epoll.register(self._bell, select.EPOLLIN)
 
     def monotonic(self) -> float:
@@ -86,10 +88,10 @@ class EpollReactor:
 
     def run_once(self, longest: float | None = None) -> None:
         """One round: wait (at most `longest` seconds), then call all that is due."""
-        try:
-            ready = self._epoll.poll(self._timeout(longest))
-        except InterruptedError:
-            ready = []
+        ready = self._poll(0)
+        if not ready and not self._posted and not self._is_due():
+            more = self._call(self.idle_work)
+            ready = self._poll(0 if more else self._timeout(longest))
         for fd, _ in ready:
             if fd == self._bell:
                 self._answer_bell()
@@ -98,6 +100,15 @@ class EpollReactor:
         self._call_posted()
         self._call_timers()
         self._call(self.after_round)
+
+    def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        try:
+            return self._epoll.poll(timeout)
+        except InterruptedError:
+            return []
+
+    def _is_due(self) -> bool:
+        return bool(self._timers) and self._timers[0].at <= time.monotonic()
 
     def close(self) -> None:
         self._epoll.close()
@@ -133,8 +144,9 @@ class EpollReactor:
             if callback is not None:
                 self._call(callback)
 
-    def _call(self, callback: Callback) -> None:
+    def _call(self, callback: Callable[[], object]) -> object:
         try:
-            callback()
+            return callback()
         except Exception as error:
             self._report(error)
+            return None

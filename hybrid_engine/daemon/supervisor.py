@@ -11,10 +11,13 @@ from typing import Protocol
 
 from loguru import logger
 
+from hybrid_engine.daemon.checkpointer import Checkpointer
+from hybrid_engine.daemon.health import Health
 from hybrid_engine.daemon.intake import Intake
-from hybrid_engine.daemon.keeper import Keeper
+from hybrid_engine.daemon.projector import Projector
 from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.gate import Gate
 from hybrid_engine.engine.recovery import Recovery
 from hybrid_engine.errors import LockHeldError
 
@@ -37,17 +40,20 @@ class Watching(Protocol):
 
 class Supervisor:
     """Owns the loop. `rescan` is in seconds; `watcher` makes a fresh watcher that calls what it is given; `look_after`
-    keeps the home's folders and tells the bytes that are free and those that should be."""
+    looks whether the home is still whole and ours."""
 
     def __init__(
         self,
         reactor: EpollReactor,
         driver: Driver,
+        gate: Gate,
         intake: Intake,
-        keeper: Keeper,
+        projector: Projector,
+        health: Health,
+        checkpointer: Checkpointer,
         recovery: Recovery,
         watcher: Callable[[Callable[[], None]], Watching],
-        look_after: Callable[[], tuple[int, int]],
+        look_after: Callable[[], None],
         *,
         rescan: float,
         until_idle: bool,
@@ -55,7 +61,10 @@ class Supervisor:
         self._reactor = reactor
         self._driver = driver
         self._intake = intake
-        self._keeper = keeper
+        self._gate = gate
+        self._projector = projector
+        self._health = health
+        self._checkpointer = checkpointer
         self._recovery = recovery
         self._make_watcher = watcher
         self._look_after = look_after
@@ -69,15 +78,16 @@ class Supervisor:
         """Until told to stop, or, with `until_idle`, until all is done. Raises LockHeldError when the lock is lost."""
         report = self._recovery.run()
         logger.info(
-            "{} queued, {} under way, {} just finished, {} put aside",
+            "recovered: {} queued, {} running, {} just finished, {} put aside",
             len(report.waiting), report.under_way, report.finished, len(report.put_aside),
         )  # fmt: skip
         for workflow in report.waiting:
-            self._keeper.found_queued(workflow)
+            self._projector.found_queued(workflow)
         self._intake.read_signals_of([*report.waiting, *self._driver.runs])
-        self._reactor.after_round = self._driver.pulse
+        self._reactor.after_round = self._after_round
+        self._reactor.idle_work = self._checkpointer.idle_work
         self._keep_watching()
-        self._keeper.write_queue(self._driver)
+        self._projector.write_queue()
         if self._until_idle:
             self._reactor.call_later(0.0, self._end_when_idle)
         self._reactor.run()
@@ -91,17 +101,23 @@ class Supervisor:
             self._reactor.post(self._begin_stop)
 
     def _begin_stop(self) -> None:
-        self._keeper.stopping = True
-        self._driver.accepting_work = False
+        self._gate.shut("stopping")
         if self._watcher is not None:
             self._watcher.stop()
         self._stop_when_settled(self._reactor.monotonic() + STOP_PATIENCE)
 
     def _stop_when_settled(self, deadline: float) -> None:
-        if self._driver.is_settled or self._reactor.monotonic() > deadline:
+        if self._driver.is_settled:
+            self._checkpointer.checkpoint(lambda error: self._reactor.stop())
+            self._reactor.call_later(max(0.0, deadline - self._reactor.monotonic()), self._reactor.stop)
+        elif self._reactor.monotonic() > deadline:
             self._reactor.stop()
         else:
             self._reactor.call_later(SETTLE_ROUNDS, lambda: self._stop_when_settled(deadline))
+
+    def _after_round(self) -> None:
+        self._driver.pulse()
+        self._checkpointer.after_round()
 
     # --- looking
 
@@ -116,17 +132,17 @@ class Supervisor:
             self._start_watcher()
         self._intake.look()
         self._intake.read_lost_signals()
-        self._keeper.restore_views()
+        self._projector.restore_views()
 
     def _look_around(self) -> None:
         try:
-            self._keeper.space(*self._look_after())
+            self._look_after()
         except LockHeldError as error:
             logger.error("{}; this one ends, its steps go on", error)
             self.failure = error
             self.stop()
         except OSError as error:
-            self._keeper.disk(error)
+            self._health.disk(error)
 
     def _start_watcher(self) -> None:
         if self._watcher is not None:
@@ -135,10 +151,10 @@ class Supervisor:
         try:
             self._watcher = self._make_watcher(self._intake.look)
             self._watcher.start()
-            self._keeper.problem("watcher", None)
+            self._health.problem("watcher", None)
         except OSError as error:
             self._watcher = None
-            self._keeper.problem("watcher", f"drops are seen only every {self._rescan:g} s: {error}")
+            self._health.problem("watcher", f"drops are seen only every {self._rescan:g} s: {error}")
 
     def _end_when_idle(self) -> None:
         if self._stopping:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from hybrid_engine.engine.run import Entry
+from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.stamps import Stamp
+from hybrid_engine.model.waits import DUE, Wait
 
 
 class Backlog:
@@ -40,7 +41,7 @@ class Backlog:
         self.unrendered.pop(workflow, None)
         self.changed += 1
 
-    def show(self, entry: Entry, status: str, waits_for: str | None) -> None:
+    def show(self, entry: Entry, status: str, waits_for: Wait | None) -> None:
         """Change what the views say of a job."""
         if entry.show(status, waits_for):
             self.changed += 1
@@ -50,7 +51,7 @@ class Backlog:
     def postpone(self, entry: Entry) -> None:
         """The job is not due yet."""
         heapq.heappush(self._due, (entry.due_at, entry.id))
-        self.show(entry, "queued", f"due time {entry.due_at}")
+        self.show(entry, "queued", Wait(DUE, until=entry.due_at))
 
     def next_due(self) -> Stamp | None:
         """When the next postponed job is due."""

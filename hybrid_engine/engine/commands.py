@@ -58,7 +58,7 @@ class Commands:
             if record.get("accepted") is not False:
                 return record
             if self._monotonic() >= deadline:
-                raise ConflictError(f"{record['id']} still lies in the inbox: nobody has accepted it yet")
+                raise ConflictError(f"{record['id']} is still in the inbox: it has not been accepted yet")
             self._sleep(PAUSE)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from errno import E2BIG
+from functools import partial
 
+from hybrid_engine.engine.dispatcher import LONGEST_TIMER
 from hybrid_engine.engine.run import Run
 from hybrid_engine.engine.watching import Watcher
 from hybrid_engine.model.attempt import Attempt, Outcome
@@ -13,6 +15,8 @@ from hybrid_engine.model.effects import StopAttempt, WakeStep
 from hybrid_engine.model.stamps import moment
 from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
+from hybrid_engine.ports.storage import Store
+from hybrid_engine.rules.retries import wait_until
 
 SUBMIT_AGAIN = 0.2
 
@@ -23,6 +27,7 @@ class Performer:
     def __init__(
         self,
         executor: Executor,
+        store: Store,
         reactor: Reactor,
         watcher: Watcher,
         clock: Callable[[], datetime],
@@ -30,6 +35,7 @@ class Performer:
         woken: Callable[[str, WakeStep], None],
     ) -> None:
         self._executor = executor
+        self._store = store
         self._reactor = reactor
         self._watcher = watcher
         self._clock = clock
@@ -50,6 +56,8 @@ class Performer:
     def _submit(self, run: Run, attempt: Attempt) -> None:
         """Hand an attempt to the executor; when the machine is short of something, wait: the job is not at fault."""
         try:
+            if attempt.function is None:  # its process begins in the workflow's folder; a function's worker need not
+                self._store.settle(attempt.workflow)
             self._executor.submit(attempt)
         except OSError as error:
             if error.errno == E2BIG:
@@ -66,6 +74,8 @@ class Performer:
 
     def _submit_again(self, run: Run, attempt: Attempt) -> None:
         step = run.state.steps[attempt.step]
+        if run.stuck:
+            return
         if step.status != "running" or step.attempt != attempt.number:
             return
         if run.state.cancel_requested_at:
@@ -74,11 +84,16 @@ class Performer:
             self._submit(run, attempt)
 
     def _wake_later(self, run: Run, effect: WakeStep) -> None:
-        """A wall clock that was set while nobody looked must not make a short delay a long one."""
-        retry = run.plan.steps[effect.step].retry
-        most = retry.max_delay.total_seconds() if retry.max_delay else float("inf")
-        seconds = min((moment(effect.at) - self._clock()).total_seconds(), most)
+        """Wake the step at its moment. The wall clock is looked at again every half minute, and however it was set, a
+        delay never gets longer than the policy's longest."""
+        delay = wait_until(run.plan.definition(effect.step).retry, moment(effect.at), self._clock())
+        self._look_at_clock(run.id, effect, self._reactor.monotonic() + delay.total_seconds())
+
+    def _look_at_clock(self, workflow: str, effect: WakeStep, latest: float) -> None:
+        seconds = (moment(effect.at) - self._clock()).total_seconds()
+        seconds = min(seconds, latest - self._reactor.monotonic())
         if seconds <= 0:
-            self._woken(run.id, effect)
+            self._woken(workflow, effect)
         else:
-            self._reactor.call_later(seconds, lambda: self._woken(run.id, effect))
+            again = partial(self._look_at_clock, workflow, effect, latest)
+            self._reactor.call_later(min(seconds, LONGEST_TIMER), again)

@@ -7,22 +7,23 @@ not run?" is in `engine.reasons`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from hybrid_engine.engine.reasons import Reasons
-from hybrid_engine.errors import InputError, JobError, NotFoundError
+from hybrid_engine.engine.listing import PAGE, listed
+from hybrid_engine.engine.reasons import Reasons, last_request
+from hybrid_engine.errors import HybridError, InputError, JobError, NotFoundError
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.words import FINAL_WORKFLOW
 from hybrid_engine.ports.looking import LogFile, Looking, Record, Row, Rows
+from hybrid_engine.rules.shortids import ending, meant, shorten
 
-ROW = (
-    "id", "template", "version", "status", "priority", "user", "trigger", "key", "queued_at", "due_at", "started_at",
-    "ended_at", "error", "labels",
-)  # fmt: skip
 SHORTEST_PART = 4
 """Characters of an id that are enough to ask for it, when they are its beginning or its end."""
+CANDIDATES = 5
+"""So many ids are told when a part of one is not enough."""
 FEW = 8
 """So many awaited workflows are looked at one by one; more are first held against the list of unfinished jobs."""
 FIRST_PAUSE = 0.005
@@ -51,15 +52,15 @@ class Queries:
     # --- one workflow
 
     def resolve(self, text: str) -> str:
-        """The id that `text` is, or is the beginning or the end of. Raises NotFoundError, or InputError for several."""
+        """The id that `text` is, or is a part of (`rules.shortids`). Raises NotFoundError; InputError for several."""
         if is_id(text) and (self.home.status(text) or self.home.dropped(text) or self.home.record(text)):
             return text
         if not is_id(text.strip("-.")):
             raise NotFoundError(f"no workflow {text!r:.140}")
-        found = self.home.matching(text, 6) if len(text) >= SHORTEST_PART else []
+        found = self._meant(text) if len(text) >= SHORTEST_PART else []
         if len(found) > 1:
-            more = ", …" if len(found) > 5 else ""
-            raise InputError(f"{text!r} is part of several ids: {', '.join(found[:5])}{more}", code="ambiguous")
+            told = [*found[:CANDIDATES], *["…"] * (len(found) > CANDIDATES)]
+            raise InputError("\n  ".join([f"{text!r} is part of several ids:", *told]), code="ambiguous")
         if found:
             return found[0]
         reason = self.home.rejected(text) if is_id(text) else None
@@ -67,8 +68,40 @@ class Queries:
             raise JobError(f"{text} was rejected: {reason}", code="rejected")
         reason = self.home.quarantined(text) if is_id(text) else None
         if reason is not None:
-            raise NotFoundError(f"{text} was put aside: {reason}")
+            raise NotFoundError(f"{text} is in quarantine: {reason}")
         raise NotFoundError(f"no workflow {text}")
+
+    def _meant(self, part: str) -> list[str]:
+        """The ids that a part of one may mean, one more than are told; from the index where nothing can be missing."""
+        most = CANDIDATES + 1
+        known = self._from_index(lambda rows: rows.meant(part, most))
+        if known is not None:
+            late = () if self.home.engine() is not None else self.home.in_flight()
+            found = meant((*known, *late), part, most)
+            if found:
+                return found
+        return meant(self.home.ids(), part, most)
+
+    def _from_index(self, question: Callable[[Rows], list[str]]) -> list[str] | None:
+        """The answer of the index, when it has every workflow but those in flight; else, or when it fails, None."""
+        rows = self._rows()
+        if rows is None:
+            return None
+        try:
+            whole = rows.complete and (rows.clean or self.home.engine() is not None)
+            return question(rows) if whole else None
+        except HybridError:
+            return None  # a damaged index: the folders have the ids, too
+        finally:
+            rows.close()
+
+    def short_ids(self, ids: Iterable[str]) -> dict[str, str]:
+        """The short form of each id: what every command takes for it."""
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        known = self._from_index(lambda rows: rows.alike({ending(workflow) for workflow in wanted}))
+        return shorten(wanted, self.home.ids() if known is None else known)
 
     def get(self, workflow: str) -> Record:
         """The record of a workflow, as in `state.json` but never late. Raises NotFoundError, JournalError."""
@@ -85,6 +118,10 @@ class Queries:
     def why(self, workflow: str) -> str:
         """In one line: what the workflow waits for, or how it ended."""
         return Reasons(self.home, self._now()).of(self.get(workflow))
+
+    def last_request(self, workflow: str, type_: str) -> dict[str, Any] | None:
+        """As `engine.reasons.last_request`."""
+        return last_request(self.home, workflow, type_)
 
     # --- many
 
@@ -105,26 +142,39 @@ class Queries:
 
         An engine keeps the index; while none runs, what it may lack is looked up in the folders.
         """
+        found = self.each(
+            status=status, template=template, labels=labels, user=user, key=key,
+            since=since, until=until, after=after, page=limit,
+        )  # fmt: skip
+        return list(islice(found, limit))
+
+    def each(
+        self,
+        *,
+        status: Collection[str] | None = None,
+        template: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        user: str | None = None,
+        key: str | None = None,
+        since: Stamp | None = None,
+        until: Stamp | None = None,
+        after: str | None = None,
+        page: int = PAGE,
+    ) -> Iterator[Row]:
+        """As `page`, one by one and to the end; the index is asked for so many at a time."""
         if after is not None and not after.rpartition("~")[2].isdigit():
             raise InputError(f"{after!r:.80} is not a cursor", code="bad_cursor")
+        filters = {"template": template, "user": user, "key": key, "since": since, "until": until}
+        return self._each({**filters, "status": sorted(status) if status else None, "label": labels}, after, page)
+
+    def _each(self, filters: dict[str, Any], after: str | None, page: int) -> Iterator[Row]:
         rows = self._rows()
         try:
             late = self.home.unindexed(rows) if rows is None or self.home.engine() is None else []
-            wanted = sorted(status) if status else None
-            fits = _filter(wanted, template, labels, user, key, since, until, after)
-            found = [row for row in map(_row, late) if fits(row)]
-            if rows is not None:
-                known = {record["id"] for record in late}
-                told = rows.query(
-                    status=wanted, template=template, label=labels, user=user, key=key,
-                    since=since, until=until, limit=limit + len(known), after=after,
-                )  # fmt: skip
-                found += [row for row in told if row["id"] not in known]
+            yield from listed(rows, late, filters, after, page)
         finally:
             if rows is not None:
                 rows.close()
-        found.sort(key=lambda row: row["queued_at"], reverse=True)
-        return found[:limit]
 
     def counts(self) -> dict[str, int]:
         """How many workflows the index knows in each status."""
@@ -156,10 +206,16 @@ class Queries:
 
     # --- waiting
 
-    def wait(self, ids: Iterable[str], timeout: float | None = None) -> dict[str, str]:
+    def wait(
+        self,
+        ids: Iterable[str],
+        timeout: float | None = None,
+        watch: Callable[[list[str]], object] | None = None,
+    ) -> dict[str, str]:
         """The final status of each workflow, once all have one ("rejected" for a job that was not accepted).
 
-        After `timeout` seconds those that have none yet are left out. Raises NotFoundError for an id that nobody knows.
+        After `timeout` seconds those that have none yet are left out. `watch` is told before every pause which are
+        still waited for. Raises NotFoundError for an id that nobody knows.
         """
         found: dict[str, str] = {}
         waiting = list(dict.fromkeys(ids))
@@ -171,6 +227,8 @@ class Queries:
             now = self._monotonic()
             if not waiting or (deadline is not None and now >= deadline):
                 return found
+            if watch is not None:
+                watch(waiting)
             rest = max(pause, (now - began) * PAUSE_PER_COST)
             self._sleep(rest if deadline is None else min(rest, deadline - now))
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -224,44 +282,3 @@ def _dropped_record(request: Record) -> Record:
         "progress": {"done": 0, "total": 0, "percent": 0},
     }
     return {**dict.fromkeys(("version", "queued_at", "due_at", "started_at", "ended_at", "error")), **record}
-
-
-def _row(record: Record) -> Row:
-    row = {name: record.get(name) for name in ROW}
-    error = row["error"]
-    if isinstance(error, Mapping):
-        row["error"] = str(error.get("message") or error.get("kind") or "failed").split("\n", 1)[0][:200]
-    row["labels"] = row["labels"] or {}
-    row["cursor"] = f"{record['queued_at']}~0"
-    return row
-
-
-def _filter(
-    status: Collection[str] | None,
-    template: str | None,
-    labels: Mapping[str, str | None] | None,
-    user: str | None,
-    key: str | None,
-    since: Stamp | None,
-    until: Stamp | None,
-    after: str | None,
-) -> Callable[[Row], bool]:
-    """The filters of `list`, as the index has them, for rows that are not in it."""
-    behind = after.partition("~")[0] if after else None
-
-    def fits(row: Row) -> bool:
-        return (
-            (status is None or row["status"] in status)
-            and (template is None or row["template"] == template)
-            and (user is None or row["user"] == user)
-            and (key is None or row["key"] == key)
-            and (since is None or row["queued_at"] >= since)
-            and (until is None or row["queued_at"] < until)
-            and (behind is None or row["queued_at"] < behind)
-            and all(
-                name in row["labels"] and (value is None or row["labels"][name] == value)
-                for name, value in (labels or {}).items()
-            )
-        )
-
-    return fits

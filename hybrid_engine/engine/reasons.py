@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hybrid_engine.model.durations import SECOND, duration_text
+from hybrid_engine.model.durations import SECOND, spoken
 from hybrid_engine.model.stamps import Stamp, seconds_between
+from hybrid_engine.model.waits import FOR_A_SLOT, POOL, SLOT
 from hybrid_engine.model.words import FINAL_STEP, FINAL_WORKFLOW
 from hybrid_engine.ports.looking import Looking, Record
 
 NAMED = 3
 """So many holders of slots, pools and needs are named; the rest is counted."""
 START_ONE = "start one with `hybrid start`"
+HARMLESS = frozenset({"index", "watcher"})
+"""Problems of the daemon that make something late but keep nothing from running."""
 
 
 class Reasons:
@@ -34,41 +37,54 @@ class Reasons:
             return self._ended(record)
         if record.get("accepted") is False:
             return (
-                f"lies in the inbox and is not accepted yet{'' if self._engine else f': no daemon runs; {START_ONE}'}"
+                f"is in the inbox and not accepted yet{'' if self._engine else f': no daemon is running; {START_ONE}'}"
             )
         if record.get("cancel_requested_at"):
             return f"cancelling: its running steps are being ended{self._no_daemon()}"
         if status == "paused":
-            return f"paused since {record['updated_at']}: go on with `hybrid resume {record['id']}`"
+            return f"paused{self._by(record, 'workflow_paused')}: continue it with `hybrid resume {record['id']}`"
         if status == "queued" and record["due_at"] > self._now:
             return f"due at {record['due_at']}, {self._in(record['due_at'])}{self._no_daemon()}"
         if self._engine is None:
-            return f"no daemon runs: {START_ONE}"
-        problem = next(iter(self._problems()), None)
+            return f"no daemon is running: {START_ONE}"
+        problem = next(self._problems(str(record["id"])), None)
         if problem:
             return problem
         return self._queued(record) if status == "queued" else self._under_way(record)
 
     def _no_daemon(self) -> str:
-        return "" if self._engine is not None else f"; no daemon runs: {START_ONE}"
+        return "" if self._engine is not None else f"; no daemon is running: {START_ONE}"
 
     def _ended(self, record: Record) -> str:
         error = record.get("error") or {}
         said = f": {error['message']}" if isinstance(error, Mapping) and error.get("message") else ""
-        return f"{record['status']} at {record['ended_at']}{said}".split("\n", 1)[0]
+        asked = self._by(record, "cancel_requested") if record["status"] == "cancelled" else f" at {record['ended_at']}"
+        return f"{record['status']}{asked}{said}".split("\n", 1)[0]
 
-    def _problems(self) -> list[str]:
-        return [str(problem) for problem in self._head().get("problems") or []]
+    def _by(self, record: Record, type_: str) -> str:
+        """When, by whom and why somebody asked for what a workflow is now."""
+        asked = last_request(self._home, str(record["id"]), type_)
+        if asked is None:
+            return f" at {record.get('ended_at') or record.get('updated_at')}"
+        by = f" by {asked['by']}" if asked["by"] else ""
+        return f" at {asked['at']}{by}" + (f" ({asked['reason']})" if asked["reason"] else "")
+
+    def _problems(self, workflow: str) -> Iterator[str]:
+        """The daemon's problems that hold this workflow up. A name of two words is about one workflow."""
+        for problem in map(str, self._head().get("problems") or []):
+            subject, _, of = problem.partition(": ")[0].partition(" ")
+            if subject not in HARMLESS and of in ("", workflow):
+                yield problem
 
     # --- not started
 
     def _queued(self, record: Record) -> str:
         ahead, entry = self._home.queue_place(record["id"]) or (0, {})
-        waits_for = str(entry.get("waits_for") or "a free slot")
-        if waits_for.startswith("pool "):
-            return self._pool_full(waits_for.removeprefix("pool "), record)
-        if waits_for != "a free slot":
-            return f"waits for {waits_for}"
+        wait = entry.get("wait") or FOR_A_SLOT.as_record()
+        if wait["kind"] == POOL:
+            return self._pool_full(wait["name"], record)
+        if wait["kind"] != SLOT:
+            return f"waits for {entry['waits_for']}"
         behind = f"; {_count(ahead, 'job')} ahead in the queue" if ahead else ""
         return f"{self._slots()}{behind}"
 
@@ -107,16 +123,16 @@ class Reasons:
         if not ready:
             return "is about to end"
         entry = (self._home.queue_place(record["id"]) or (0, {}))[1]
-        waits_for = str(entry.get("waits_for"))
-        if waits_for.startswith("pool "):
-            return f"step {ready[0]}: {self._pool_full(waits_for.removeprefix('pool '), record)}"
+        wait = entry.get("wait") or {}
+        if wait.get("kind") == POOL:
+            return f"step {ready[0]}: {self._pool_full(wait['name'], record)}"
         return f"step {_listed(ready)}: {self._slots()}"
 
     def _step(self, name: str, step: Mapping[str, Any]) -> str:
         if step["status"] == "retrying":
             said = (step.get("error") or {}).get("message")
             because = f", because attempt {step['attempt']} failed: {said}".split("\n", 1)[0] if said else ""
-            return f"step {name} is tried again at {step['retry_at']}, {self._in(step['retry_at'])}{because}"
+            return f"step {name} is retried at {step['retry_at']}, {self._in(step['retry_at'])}{because}"
         progress = step.get("progress") or {}
         done = f", {progress['percent']:g} % done" if progress.get("percent") is not None else ""
         number = f" (attempt {step['attempt']})" if step["attempt"] > 1 else ""
@@ -136,17 +152,19 @@ class Reasons:
 
     def _in(self, moment: Stamp) -> str:
         seconds = seconds_between(self._now, moment)
-        return f"in {_rough(seconds)}" if seconds > 0 else "which is now"
+        return f"in {_spoken(seconds)}" if seconds > 0 else "which is now"
 
     def _for(self, since: Stamp) -> str:
-        return _rough(max(0.0, seconds_between(since, self._now)))
+        return _spoken(seconds_between(since, self._now))
 
 
-def _rough(seconds: float) -> str:
-    whole = int(seconds)
-    if whole >= 3600:
-        whole -= whole % 60
-    return duration_text(whole * SECOND) if whole else "less than a second"
+def last_request(home: Looking, workflow: str, type_: str) -> dict[str, Any] | None:
+    """The latest request of this type ("cancel_requested", "workflow_paused" …): who asked, when and why."""
+    return next((one for one in reversed(home.requests(workflow)) if one["type"] == type_), None)
+
+
+def _spoken(seconds: float) -> str:
+    return spoken(max(0, round(seconds * SECOND)))
 
 
 def _count(number: int, noun: str) -> str:

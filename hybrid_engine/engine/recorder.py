@@ -1,102 +1,88 @@
-"""The recorder: the single writer of journals, and the one place where a fact becomes durable.
+"""The recorder: the one place where facts become durable. One commit for all that was decided in a round.
 
-A commit is: one write of the whole lines → sync → *committed*. Only then are effects performed, results shown and
-slots given back. One commit per workflow is under way at a time; different workflows commit side by side, because
-the file system merges their syncs.
-
-When the disk fails, nothing is acknowledged and nothing is lost: the events stay in memory and the commit is tried
-again, into a fresh file when it was the sync that failed (a second sync of the same data proves nothing).
+When the disk fails, nothing is acknowledged and nothing is lost: the batch stays as it is and is committed again,
+before anything else is decided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from hybrid_engine.engine import turn
 from hybrid_engine.engine.run import Run
-from hybrid_engine.errors import JournalError
+from hybrid_engine.model.entry import Entry
+from hybrid_engine.model.job import Job
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import Store, Syncer
+from hybrid_engine.ports.storage import CommitLog, Turn
 
 RETRY_FIRST = 0.25
 RETRY_MOST = 5.0
 
+Accepted = Sequence[tuple[Entry, Job]]
+Answers = Sequence[Callable[[], None]]
+
 
 class Recorder:
-    """`committed(run)` is called when what was recorded is durable; `trouble` when the disk fails, or works again."""
+    """`committed(runs, accepted, answers)` is called when a batch is durable; `trouble` when the disk fails, or works
+    again; `broken` of a workflow whose facts cannot be written down."""
 
     def __init__(
         self,
-        store: Store,
-        syncer: Syncer,
+        log: CommitLog,
         reactor: Reactor,
-        committed: Callable[[Run], None],
+        committed: Callable[[Sequence[Run], Accepted, Answers], None],
         trouble: Callable[[BaseException | None], None],
         broken: Callable[[Run, BaseException], None],
     ) -> None:
-        self._store = store
-        self._syncer = syncer
+        self.commits = 0
+        self.failing = False
+        self._log = log
         self._reactor = reactor
         self._committed = committed
         self._trouble = trouble
         self._broken = broken
-        self._failing: dict[str, float] = {}
+        self._delay = RETRY_FIRST
 
-    def commit(self, run: Run, *, alone: bool) -> None:
-        """Write and sync `run.events`. `alone`: nothing else waits, so the sync may as well be done in place."""
-        run.committing = True
+    def commit(self, runs: list[Run], accepted: Accepted, removed: Sequence[str], answers: Answers) -> None:
+        """Make all of it durable, now or as soon as the disk works."""
+        turns = [Turn(entry.id, 1, job.queued_at, [turn.created_event(job)]) for entry, job in accepted]
+        for run in runs:
+            turns += run.turns()
         try:
-            run.journal.append(run.at, run.events)
-        except Exception as error:
-            self._later(run, error, rewrite=False)
+            sizes = self._log.commit(turns, removed) if turns or removed else ()
+        except OSError as error:
+            self.failing = True
+            self._trouble(error)
+            self._reactor.call_later(self._delay, lambda: self.commit(runs, accepted, removed, answers))
+            self._delay = min(RETRY_MOST, self._delay * 2)
             return
-        if alone and self._syncer.idle:
-            self._synced(run, _attempt(lambda: self._sync(run)))
-        else:
-            self._syncer.submit(lambda: self._sync(run), lambda error: self._synced(run, error))
-
-    def _sync(self, run: Run) -> None:
-        # COMMIT: journal – the facts of this turn exist from here on
-        run.journal.sync()
-        if run.is_new:
-            # COMMIT: folder – the journal's name is durable; until here the queue's file was the record
-            self._store.sync_workflow(run.id)
-
-    def _synced(self, run: Run, error: BaseException | None) -> None:
-        if error is not None:
-            self._later(run, error, rewrite=True)
+        except Exception as error:  # something in it cannot be written as JSON
+            self._one_by_one(runs, accepted, removed, answers, error)
             return
-        run.is_new = False
-        run.committed = run.journal.size
-        run.events = []
-        if self._failing.pop(run.id, None) is not None and not self._failing:
+        was_failing, self.failing, self._delay = self.failing, False, RETRY_FIRST
+        self.commits += 1
+        for (entry, _), size in zip(accepted, sizes, strict=False):
+            entry.size = size
+        for run in runs:
+            run.events = []
+        if was_failing:
             self._trouble(None)
-        run.committing = False
-        self._committed(run)
+        self._committed(runs, accepted, answers)
 
-    def _later(self, run: Run, error: BaseException, *, rewrite: bool) -> None:
-        if not isinstance(error, OSError) or isinstance(error, FileNotFoundError | NotADirectoryError):
-            self._broken(run, error)  # a bug, or its folder is gone: no failing disk, and waiting would not help
-            return
-        self._trouble(error)
-        delay = self._failing[run.id] = min(RETRY_MOST, self._failing.get(run.id, RETRY_FIRST / 2) * 2)
-        self._reactor.call_later(delay, lambda: self._again(run, rewrite=rewrite))
-
-    def _again(self, run: Run, *, rewrite: bool) -> None:
-        if rewrite:
-            try:
-                run.journal.rewrite(run.committed)
-            except JournalError as error:
-                self._broken(run, error)
-                return
-            except OSError as error:
-                self._later(run, error, rewrite=True)
-                return
-        self.commit(run, alone=False)
-
-
-def _attempt(work: Callable[[], None]) -> BaseException | None:
-    try:
-        work()
-        return None
-    except OSError as error:
-        return error
+    def _one_by_one(
+        self,
+        runs: list[Run],
+        accepted: Accepted,
+        removed: Sequence[str],
+        answers: Answers,
+        error: Exception,
+    ) -> None:
+        """Find out whose facts cannot be written down; the others must not wait for it."""
+        if len(runs) == 1 and not accepted and not removed:
+            self._broken(runs[0], error)
+        elif not runs:
+            raise error
+        else:
+            for run in runs:
+                self.commit([run], (), (), ())
+            self.commit([], accepted, removed, answers)

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hybrid_engine.engine.driver import Driver
-from hybrid_engine.engine.run import Entry, Run
-from hybrid_engine.errors import HybridError, IllegalTransitionError, JournalError, NewerJournalError
+from hybrid_engine.errors import HybridError, JournalError, NewerJournalError
+from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.events import StepReopened, WorkflowReopened
 from hybrid_engine.model.ids import ANONYMOUS, parse_queue_name, queue_name
-from hybrid_engine.model.job import Job
-from hybrid_engine.ports.storage import History, Store, Unfinished
-from hybrid_engine.rules.transitions import fold
+from hybrid_engine.ports.storage import Store, Unfinished
 
 
 @dataclass(slots=True)
@@ -42,7 +40,7 @@ class Recovery:
         report = Report()
         for found in self._store.unfinished():
             if found.workflow in self._driver.backlog:
-                self._store.forget(found)
+                self._store.leave_queue(found.name)
             else:
                 self._try(found, report)
         self._driver.take_places()
@@ -69,49 +67,46 @@ class Recovery:
         except NewerJournalError as error:
             # Sound, and right for the version that wrote it: left as it is for that one.
             self._driver.hold(self._entry(found), error)
-        except (HybridError, RecursionError, UnicodeError) as error:
-            self._put_aside(found, str(error))
+        except Exception as error:  # whatever is wrong with one workflow, it is put aside and the others go on
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            self._put_aside(found, str(error) or repr(error))
             report.put_aside.append(found.workflow)
 
     def _take_up(self, found: Unfinished, report: Report) -> None:
-        history = self._store.history(found.workflow) if found.has_journal else None
-        if history is None:
-            self._driver.admit(_entry_of_hint(found) or Entry.of(self._store.restore(found)))
+        entry = _entry_of_hint(found)
+        if found.begun is False and entry is not None:
+            entry.size = found.size
+            self._driver.admit(entry)
             report.waiting.append(found.workflow)
             return
-        run = self.load(found.workflow, self._store.restore(found), history)
+        history = self._store.history(found.workflow)
+        if history is None:  # of a home of format 1: accepted, and no journal yet
+            job = self._store.job(found.workflow, found.name)
+            self._driver.accept([job])
+            report.waiting.append(found.workflow)
+            return
+        run = self._driver.loader.run_of(found.workflow, history)
+        if run.entry.name != found.name:
+            if run.state.is_final:
+                self._store.leave_queue(found.name)
+                return
+            raise JournalError(f"its name in the queue, {found.name}, is not that of the workflow")
         if run.state.is_final:
             report.finished += 1
             self._driver.finish_again(run)
+        elif run.state.seq == 1:
+            run.entry.size = found.size
+            self._driver.admit(run.entry, run.job)
+            report.waiting.append(found.workflow)
         else:
             report.under_way += 1
             self._driver.resume_run(run, torn_retry=isinstance(history.entries[-1][2], WorkflowReopened | StepReopened))
 
-    def load(self, workflow: str, job: Job, history: History) -> Run:
-        """The run of a journal: what its events add up to. Raises JournalError when they do not."""
-        try:
-            state = fold(history.entries)
-        except IllegalTransitionError as error:
-            raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
-        if state is None or state.id != workflow:
-            raise JournalError(f"the journal of {workflow} is that of another workflow")
-        plan = self._driver.loader.plan(state.version, workflow)
-        return Run(job, Entry.of(job), plan, state, history.journal, is_new=False)
-
-    def reopen(self, workflow: str) -> Run | None:
-        """A finished workflow that somebody wants to go on, with its place in the queue; None when it cannot."""
-        history = self._store.history(workflow)
-        if history is None:
-            return None
-        run = self.load(workflow, self._store.job(workflow), history)
-        if run.state.status in ("failed", "cancelled"):
-            self._store.requeue(run.job)
-        return run
-
     def _entry(self, found: Unfinished) -> Entry:
         """The entry of a job that is not taken up, from whatever can be read of it."""
         try:
-            return _entry_of_hint(found) or Entry.of(self._store.restore(found))
+            return _entry_of_hint(found) or Entry.of(self._store.job(found.workflow, found.name))
         except (HybridError, OSError):
             priority = (parse_queue_name(found.name) or (0,))[0]
             return Entry(found.name, found.workflow, "", priority, "", "", ANONYMOUS, None)

@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
 
 
 class Slots:
-    """`limit` attempts at once; `used` counts those that are under way or not yet committed as ended."""
+    """`limit` attempts at once; `used` counts those that are under way, or begin with the commit at hand."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -59,15 +59,22 @@ class Pools:
 
     def __init__(self) -> None:
         self.holders: dict[str, dict[str, None]] = defaultdict(dict)
+        self._limits: dict[str, int] = {}
         self._parked: dict[str, list[Candidate]] = defaultdict(list)
+        self._steps: dict[tuple[str, str], set[Candidate]] = {}
 
     def enter(self, pool: str, limit: int, holder: str) -> bool:
         """Take a place; False when the pool is full."""
         holders = self.holders[pool]
+        self._limits[pool] = limit
         if holder not in holders and len(holders) >= limit:
             return False
         holders[holder] = None
         return True
+
+    def is_full(self, pool: str) -> bool:
+        """Has this pool no free place, as far as its last visitor knew its limit?"""
+        return len(self.holders[pool]) >= self._limits.get(pool, 1 << 62)
 
     def force(self, pool: str, holder: str) -> None:
         """After a restart: this holder is in, whatever the limit says today."""
@@ -75,7 +82,10 @@ class Pools:
 
     def park(self, pool: str, candidate: Candidate) -> None:
         """Wait for a place."""
-        heapq.heappush(self._parked[pool], candidate._replace(pool=pool))
+        candidate = candidate._replace(pool=pool)
+        heapq.heappush(self._parked[pool], candidate)
+        if candidate.step != START:
+            self._steps.setdefault((pool, candidate.workflow), set()).add(candidate)
 
     def leave(self, pool: str, holder: str) -> Candidate | None:
         """Give the place back; returns the first who waits for one."""
@@ -85,13 +95,23 @@ class Pools:
 
     def next(self, pool: str) -> Candidate | None:
         """The first who waits for a place, because one is free that its finder did not want."""
-        return heapq.heappop(self._parked[pool]) if self._parked[pool] else None
+        parked = self._parked[pool]
+        while parked:
+            candidate = heapq.heappop(parked)
+            if candidate.step == START or self._take(pool, candidate):
+                return candidate
+        return None
 
     def companions(self, pool: str, workflow: str) -> list[Candidate]:
-        """All of a workflow who wait for a place, because it has one now."""
-        waiting = self._parked[pool]
-        found = [candidate for candidate in waiting if candidate.workflow == workflow]
-        if found:
-            self._parked[pool] = [candidate for candidate in waiting if candidate.workflow != workflow]
-            heapq.heapify(self._parked[pool])
-        return found
+        """All steps of a workflow that wait for a place, because the workflow has one now."""
+        return sorted(self._steps.pop((pool, workflow), ()))
+
+    def _take(self, pool: str, candidate: Candidate) -> bool:
+        """False for one that went on as a companion; its entry in the heap is void."""
+        waiting = self._steps.get((pool, candidate.workflow))
+        if waiting is None or candidate not in waiting:
+            return False
+        waiting.discard(candidate)
+        if not waiting:
+            del self._steps[(pool, candidate.workflow)]
+        return True

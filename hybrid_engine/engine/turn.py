@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from hybrid_engine.engine.run import Granted, Mail, Progress, Run, Signal, Woken
+from hybrid_engine.engine.run import Mail, Run, Woken
 from hybrid_engine.errors import ExpressionError
 from hybrid_engine.model import events as e
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import Effect, Record, StartStep, WakeStep
 from hybrid_engine.model.job import Job
+from hybrid_engine.model.signals import Signal
+from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.words import FINAL_STEP
 from hybrid_engine.rules.attempts import resolve
 from hybrid_engine.rules.conclusions import conclude
@@ -42,9 +44,29 @@ def created_event(job: Job) -> e.WorkflowCreated:
     )
 
 
+def job_of(state: WorkflowState) -> Job:
+    """The job that a workflow's first event told of."""
+    return Job(
+        id=state.id,
+        template=state.template,
+        version=state.version,
+        queued_at=state.queued_at,
+        due_at=state.due_at,
+        params=state.params,
+        priority=state.priority,
+        key=state.key,
+        labels=state.labels,
+        user=state.user,
+        trigger=state.trigger,
+        source=state.source,
+        steps=list(state.steps),
+        parent=state.parent,
+    )
+
+
 def record(run: Run, event: e.Event) -> None:
     """Fold an event in, to be committed with this turn."""
-    evolve(run.state, event, run.journal.n + len(run.events) + 1, run.at)
+    evolve(run.state, event, run.state.seq + 1, run.at)
     run.events.append(event)
 
 
@@ -93,10 +115,6 @@ def handle(run: Run, mail: Mail, now: datetime) -> None:
         # A pause leaves its timer behind, which may go off when a later attempt already waits for a later moment.
         if step.status == "retrying" and step.retry_at == mail.at and run.state.status != "paused":
             get_ready(run, mail.step)
-    elif isinstance(mail, Progress):
-        step = run.state.steps[mail.step]
-        if step.status == "running" and step.attempt == mail.number:
-            record(run, e.StepProgressed(mail.step, mail.number, mail.percent, mail.message))
     elif isinstance(mail, Signal):
         _handle_signal(run, mail)
 
@@ -112,12 +130,11 @@ def may_start(run: Run, step: str) -> bool:
     )
 
 
-def start_step(run: Run, mail: Granted, grace: float, boot: str | None) -> bool:
+def start_step(run: Run, name: str, grace: float, boot: str | None) -> bool:
     """Begin an attempt of a step that was given a slot; False when it takes none because it cannot begin."""
-    name = mail.step
     run.ready.discard(name)
     try:
-        attempt = resolve(run.state, run.plan.template, run.plan.steps[name], name, grace)
+        attempt = resolve(run.state, run.plan.template, run.plan.definition(name), name, grace)
     except ExpressionError as error:
         number = run.state.steps[name].attempt
         record(run, e.StepFailed(name, number, {"kind": "expression", "message": str(error)}))
@@ -131,7 +148,7 @@ def start_step(run: Run, mail: Granted, grace: float, boot: str | None) -> bool:
 
 def known_attempt(run: Run, name: str, grace: float) -> Attempt:
     """The attempt that a step was making when the engine went away: enough of it to find and to end it."""
-    definition, step = run.plan.steps[name], run.state.steps[name]
+    definition, step = run.plan.definition(name), run.state.steps[name]
     return Attempt(
         workflow=run.id,
         step=name,
@@ -146,13 +163,15 @@ def known_attempt(run: Run, name: str, grace: float) -> Attempt:
 
 
 def _handle_outcome(run: Run, outcome: Outcome, now: datetime) -> None:
-    event = conclude(run.state, run.plan.steps[outcome.step], outcome, now)
+    event = conclude(run.state, run.plan.definition(outcome.step), outcome, now)
     if event is None:
         return
     record(run, event)
     run.freed += 1
     run.ended.append(outcome.step)
+    run.progress.pop(outcome.step, None)
     if isinstance(event, e.StepRetryScheduled):
+        run.retrying.add(outcome.step)
         run.effects.append(WakeStep(outcome.step, event.retry_at))
     elif run.state.steps[outcome.step].status in FINAL_STEP:
         apply(run, decide(run.state, run.frontier, [outcome.step]))

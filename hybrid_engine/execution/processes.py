@@ -7,21 +7,23 @@ of them lives, across a kill of the engine. No heartbeat, no clock, no trust in 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
+import select
 import signal
-import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from hybrid_engine.files import atomic
+from hybrid_engine.execution import leases
 from hybrid_engine.ports.reactor import Reactor
 
 PR_SET_CHILD_SUBREAPER = 36
 POLL = 0.01
 POLL_MOST = 0.2
 PF_EXITING = 4
-EXEC_LOOKS = 5
-EXEC_PAUSE = 0.001
+LOOKS = 100
+CHILDREN_PIECE = 1 << 16
+ENV_END = 48
+"""Which word of /proc/<pid>/stat, behind the name, is the end of the environment."""
 
 
 def become_subreaper() -> None:
@@ -39,39 +41,19 @@ def keep_descriptors() -> None:
                 pass  # that of the listing itself
 
 
-def take_lease(path: str) -> int:
-    """Open and lock a new lease; the descriptor is to be inherited by the step and then closed here."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+def has_ended(pidfd: int) -> bool:
+    """Has this process ended? To be asked at an event, too, which may have been meant for an earlier descriptor."""
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
-def lease_is_held(path: str) -> bool:
-    """Does any process of the step live? A missing lease is not held; one that cannot be looked at now may be."""
+def is_dead_child(pid: int | None) -> bool:
+    """Has this child ended, and was it not collected yet?"""
     try:
-        fd = os.open(path, atomic.READ)
-    except OSError as error:
-        return error.errno in atomic.PASSING
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return pid is not None and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
         return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-
-
-def lease_pid(path: str) -> int | None:
-    """The pid that the step wrote into its lease as its first act; None when it has not come to that."""
-    try:
-        words = atomic.read(path, 64).split()
-        return int(words[0]) if words else None
-    except (OSError, ValueError):
-        return None
 
 
 def signal_group(group: int, number: int) -> bool:
@@ -105,77 +87,85 @@ def _is_in_group(pid: str, group: int) -> bool:
         return False
 
 
-def holders_of(path: str) -> list[int]:
-    """The processes that have this file open. Walks /proc: for the rare case only."""
-    try:
-        wanted = os.stat(path)
-    except OSError:
-        return []
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid() and _has_open(name, wanted.st_dev, wanted.st_ino):
-            found.append(int(name))
-    return found
-
-
-def _has_open(pid: str, device: int, inode: int) -> bool:
-    folder = f"/proc/{pid}/fd"
-    try:
-        for name in os.listdir(folder):
-            status = os.stat(f"{folder}/{name}")
-            if status.st_ino == inode and status.st_dev == device:
-                return True
-    except OSError:
-        pass
-    return False
-
-
 def strays(known: Iterable[int]) -> list[int]:
-    """Our children that we did not start ourselves: left behind by steps. Zombies among them are reaped."""
-    pid = os.getpid()
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            children = {int(word) for word in file.read().split()}
-    except OSError:
-        return []
-    alive = []
-    for child in children.difference(known):
-        try:
-            if os.waitpid(child, os.WNOHANG)[0] == 0:
-                alive.append(child)
-        except ChildProcessError:
-            pass
+    """Our children that we did not start ourselves: left behind by steps. Zombies among them are reaped.
+
+    One that ends between the look and its reaping has left its own children to us: they are looked for again.
+    """
+    alive: list[int] = []
+    for _ in range(LOOKS):
+        children = _children().difference(known)
+        alive = [child for child in children if not _is_reaped(child)]
+        if len(alive) == len(children):
+            break
     return alive
 
 
-def belongs_to(pid: int, key: str) -> bool:
-    """Is this process of the attempt `key`, by what its environment says?
+def _children() -> set[int]:
+    pid = os.getpid()
+    try:
+        fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return set()
+    try:
+        data = b""
+        while more := os.read(fd, CHILDREN_PIECE):
+            data += more
+        return {int(word) for word in data.split()}
+    finally:
+        os.close(fd)
 
-    Also True for one that is just dying: whose it was cannot be seen any more, and its children are not ours yet.
+
+def _is_reaped(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+class Orphans(NamedTuple):
+    """Our children that belong to an attempt. `is_certain` is False while somebody's belonging cannot be seen yet."""
+
+    pids: list[int]
+    is_certain: bool = True
+
+
+def orphans_of(key: str, known: Iterable[int]) -> Orphans:
+    """What the attempt `key` left to us, by the environments of our children that are not `known`."""
+    found = [(pid, belongs_to(pid, key)) for pid in strays(known)]
+    return Orphans([pid for pid, belongs in found if belongs], all(belongs is not None for _, belongs in found))
+
+
+def belongs_to(pid: int, key: str) -> bool | None:
+    """Is this process of the attempt `key`, by what its environment says? None while that cannot be seen.
+
+    True for one that is just dying: whose it was cannot be seen any more, and its children are not ours yet.
     """
-    data = b""
-    for _ in range(EXEC_LOOKS):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                data = file.read()
-        except OSError:
-            pass  # so do some kernels tell that it is dying
-        if data:
-            break
-        if _is_dying(pid):
-            return True
-        time.sleep(EXEC_PAUSE)  # in the middle of an exec a process has no environment to show
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            data = file.read()
+    except OSError:
+        return _stat(pid).is_dying  # so do some kernels tell that it is dying
+    if not data:
+        stat = _stat(pid)
+        return True if stat.is_dying else None if stat.is_in_exec else False
     pairs = dict(item.partition(b"=")[::2] for item in data.split(b"\0"))
     return os.fsencode(key) == b"%b/%b" % (pairs.get(b"HYBRID_KEY", b""), pairs.get(b"HYBRID_ATTEMPT", b""))
 
 
-def _is_dying(pid: int) -> bool:
+class _Stat(NamedTuple):
+    is_dying: bool
+    is_in_exec: bool
+
+
+def _stat(pid: int) -> _Stat:
+    """In the middle of an exec a process has a new memory, in which no place of an environment is noted yet."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             words = file.read().rpartition(b")")[2].split()
-        return words[0] in b"ZX" or bool(int(words[6]) & PF_EXITING)
+        return _Stat(words[0] in b"ZX" or bool(int(words[6]) & PF_EXITING), int(words[ENV_END]) == 0)
     except (OSError, ValueError, IndexError):
-        return True
+        return _Stat(True, False)
 
 
 class Ending:
@@ -190,7 +180,7 @@ class Ending:
         group: int | None,
         lease: str | None,
         grace: float,
-        others: Callable[[], list[int]],
+        others: Callable[[], Orphans],
         done: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -206,9 +196,9 @@ class Ending:
     def _signal(self, number: int) -> None:
         if self._group is not None:
             signal_group(self._group, number)
-        beyond = set(self._others())
-        if self._lease is not None and lease_is_held(self._lease):
-            beyond.update(holders_of(self._lease))
+        beyond = set(self._others().pids)
+        if self._lease is not None and leases.is_held(self._lease):
+            beyond.update(leases.holders_of(self._lease))
         for pid in beyond:
             try:
                 os.kill(pid, number)
@@ -216,10 +206,14 @@ class Ending:
                 pass
 
     def _is_over(self) -> bool:
-        others = self._others()  # first, because it reaps: a zombie would still count as its group
-        if self._group is not None and group_lives(self._group):
+        self._others()  # it reaps: a zombie would still count as its group
+        if self._group is not None:
+            if group_lives(self._group):
+                return False
+            self._group = None  # its number may be given to somebody else from here on
+        if self._lease is not None and leases.is_held(self._lease):
             return False
-        return not others and not (self._lease is not None and lease_is_held(self._lease))
+        return self._others() == Orphans([])  # at last, because whoever ended meanwhile left his children to us
 
     def _check(self) -> None:
         if self._is_over():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 
 from hybrid_engine.errors import InputError
+from hybrid_engine.execution import leases
 from hybrid_engine.files import atomic, strict
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.words import Json
@@ -15,6 +15,7 @@ from hybrid_engine.model.words import Json
 MAX_OUTPUT = 1 << 20
 TAIL = 400
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_STATUS = re.compile(rb"[0-9]{1,3}\n")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -27,31 +28,69 @@ def of_exit(attempt: Attempt, folder: str, code: int) -> Outcome:
         output = read_output(os.path.join(folder, "output"))
     except InputError as error:
         return _failed(attempt, {"kind": "bad_output", "message": str(error)}, code)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a parser raises at a stranger's bytes, the attempt has to end
+        return _failed(
+            attempt, {"kind": "bad_output", "message": f"output: cannot be understood: {error!r:.200}"}, code
+        )
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", output, code)
 
 
-def of_exit_file(attempt: Attempt, folder: str) -> Outcome | None:
-    """The outcome that the attempt itself wrote down, or None when it did not get so far."""
+def of_record(attempt: Attempt, folder: str) -> Outcome | None:
+    """The outcome of a shell attempt by what its shell wrote down, or None when it did not get so far."""
+    code = status_of(folder)
+    return None if code is None else of_exit(attempt, folder, code)
+
+
+def status_of(folder: str) -> int | None:
+    """The exit status that a shell step left: in its lease or, by an engine of format 1, in a file `exit`."""
+    record = leases.read(os.path.join(folder, "lease"))
+    if record.status is not None or record.began is not None:
+        return record.status
+    data = _read_exit(folder)
+    return int(data) if data is not None and _STATUS.fullmatch(data) else None
+
+
+def of_word(attempt: Attempt, folder: str) -> Outcome | None:
+    """The outcome of a call that its worker, whose engine was gone, left in the attempt's `exit` file."""
+    data = _read_exit(folder)
+    if data is None:
+        return None
     try:
-        data = atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
+        answer = strict.parse_json(data, file="exit")
+    except InputError:
+        return None
+    return of_answer(attempt, answer) if isinstance(answer, dict) else None
+
+
+def _read_exit(folder: str) -> bytes | None:
+    try:
+        return atomic.read(os.path.join(folder, "exit"), MAX_OUTPUT * 2)
     except OSError as error:
         if error.errno in atomic.PASSING:
             raise
-        return None
-    if attempt.script is not None:
-        whole = data.endswith(b"\n") and data[:-1].isdigit() and len(data) <= 4
-        return of_exit(attempt, folder, int(data)) if whole else None
-    try:
-        return of_answer(attempt, json.loads(data))
-    except (ValueError, TypeError, RecursionError):
         return None
 
 
 def of_answer(attempt: Attempt, answer: dict[str, Json]) -> Outcome:
     """The outcome that a function's worker reports."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("error", {}), dict):
+        return _failed(attempt, {"kind": "bad_output", "message": "the worker's answer cannot be understood"}, None)
     if "error" in answer:
-        return _failed(attempt, answer["error"], None)
+        return _failed(attempt, _error_of(answer["error"]), None)
     return Outcome(attempt.workflow, attempt.step, attempt.number, "completed", answer.get("output"))
+
+
+def _error_of(found: Json) -> dict[str, Json]:
+    """A reported error, with the fields that every error has and in characters that a journal can hold.
+
+    It comes from where functions run: what they raise may have any text, and they can write to their answer's file.
+    """
+    if isinstance(found, dict) and isinstance(found.get("kind"), str) and isinstance(found.get("message"), str):
+        fields = ((name, found.get(name)) for name in ("kind", "message", "where"))
+        return {name: text.encode(errors="backslashreplace").decode() for name, text in fields if isinstance(text, str)}
+    return {"kind": "bad_output", "message": "the worker's answer cannot be read"}
 
 
 def _failed(attempt: Attempt, error: dict[str, Json], code: int | None) -> Outcome:
@@ -112,7 +151,7 @@ def read_output(path: str) -> Json:
         return None
     if data.lstrip().startswith(b"{"):
         return strict.parse_json(data, file="output")
-    return _read_pairs(data)
+    return strict.guarded(lambda: _read_pairs(data), "name=value", "output", InputError)
 
 
 def _read_pairs(data: bytes) -> dict[str, str]:

@@ -66,13 +66,14 @@ def write_new(path: str, data: bytes, *, durable: bool = True) -> None:
     os.close(fd)
 
 
-def replace(path: str, data: bytes, *, tmp: str | None = None) -> None:
+def replace(path: str, data: bytes, *, tmp: str | None = None, durable: bool = True) -> None:
     """Put `data` in the place of `path`, completely or not at all. The name is durable after `sync_folder`.
 
-    `tmp` is the temporary name, by default beside `path`; it must be on the same file system.
+    `tmp` is the temporary name, by default beside `path`; it must be on the same file system. With `durable` False the
+    data is not synced: for what a checkpoint makes durable, or can be made again.
     """
     temporary = tmp or path + ".tmp"
-    write_new(temporary, data)
+    write_new(temporary, data, durable=durable)
     try:
         rename(temporary, path)
     except OSError:
@@ -97,14 +98,14 @@ def rename(source: str, target: str) -> None:
                 return
 
 
-def link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str, *, durable: bool = True) -> None:
     """A second name for `source`; a copy where the file system has no more links to give. FileExistsError passes."""
     try:
         os.link(source, target)
     except OSError as error:
         if error.errno not in (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.ENOTSUP):
             raise
-        write_new(target, read(source))
+        write_new(target, read(source), durable=durable)
 
 
 def read(path: str, limit: int | None = None) -> bytes:
@@ -153,6 +154,14 @@ def read_tail(path: str, size: int) -> bytes:
         return os.pread(fd, size, max(0, status.st_size - size))
     finally:
         os.close(fd)
+
+
+def unlink(path: str) -> None:
+    """Remove a name that may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def unlink_quietly(path: str) -> bool:

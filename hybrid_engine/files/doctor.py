@@ -19,6 +19,8 @@ from hybrid_engine.files.doctor_workflows import MendableIndex, Progress, Workfl
 from hybrid_engine.files.dropbox import stamp_now
 from hybrid_engine.files.findings import Finding, Findings
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log.filesystems import FileSystems
+from hybrid_engine.files.log.replay import replay
 from hybrid_engine.files.records import Records
 
 
@@ -62,7 +64,7 @@ def _examine_workflows(findings: Findings, index: WholeIndex | None, progress: P
     count = Workflows(findings, usable, progress).run()
     doctor_home.check_queue_view(findings)
     if not any(finding.severity in ("warning", "error") for finding in findings.all):
-        findings.ok("workflows", findings.layout.workflows, f"{count} workflows are sound")
+        findings.ok("workflows", findings.layout.workflows, f"{count} workflows are intact")
 
 
 @contextmanager
@@ -81,10 +83,25 @@ def _holding(layout: Layout, repair: bool) -> Iterator[tuple[dict[str, Any] | No
         yield None, False  # a home that cannot be written to is told by the findings
         return
     try:
+        _empty_log(layout)
         yield None, True
     finally:
         own.describe({})
         own.release()
+
+
+def _empty_log(layout: Layout) -> None:
+    """Put what the log holds in its place, as the next engine would: what is examined then is all there is."""
+    try:
+        systems = FileSystems((layout.log, layout.workflows, layout.inbox, layout.queue))
+    except OSError:
+        return  # folders are missing: the findings say so
+    try:
+        replay(layout, systems)
+    except OSError:
+        pass
+    finally:
+        systems.close()
 
 
 def _engine(layout: Layout) -> dict[str, Any] | None:

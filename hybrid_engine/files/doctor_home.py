@@ -17,6 +17,7 @@ from hybrid_engine.files import atomic, frozen, home, place, queue, queueview, t
 from hybrid_engine.files.dropbox import stamp_now
 from hybrid_engine.files.findings import Findings
 from hybrid_engine.files.layout import FORMAT, Layout
+from hybrid_engine.files.log import overlay, segments
 from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model.template import version_of
 
@@ -56,6 +57,7 @@ def check_home(findings: Findings) -> None:
     _place(findings)
     _space(findings)
     _lock(findings)
+    _log(findings)
     _temporary_files(findings)
     _leases(findings)
     _inbox(findings)
@@ -74,8 +76,10 @@ def _rights(findings: Findings) -> None:
         try:
             found = os.stat(path)
         except OSError as error:
+            if path == layout.log and _is_of_format_1(layout):
+                continue  # the first engine of this version makes it
             do = _making(path) if isinstance(error, FileNotFoundError) else None
-            findings.note("error", "missing_folder", path, f"{error.strerror}", "make it", do, beside=True)
+            findings.note("error", "missing_folder", path, f"{error.strerror}", "create it", do, beside=True)
             continue
         if not stat.S_ISDIR(found.st_mode):
             findings.note("error", "missing_folder", path, "is not a folder")
@@ -86,6 +90,10 @@ def _rights(findings: Findings) -> None:
             check_rights(findings, path, os.stat(path), private=path == layout.env_file)
     if len(findings.all) == wrong:
         findings.ok("rights", layout.home, "only you can write here")
+
+
+def _is_of_format_1(layout: Layout) -> bool:
+    return atomic.read(layout.format, 64).strip() == b"1"
 
 
 def check_rights(findings: Findings, path: str, found: os.stat_result, *, private: bool) -> None:
@@ -158,15 +166,18 @@ def _lock(findings: Findings) -> None:
     layout = findings.layout
     if findings.engine is not None:
         who = findings.engine
-        text = f"an engine runs: pid {who.get('pid', '?')} on {who.get('host', '?')} since {who.get('started_at', '?')}"
+        pid, host, since = (who.get(name, "?") for name in ("pid", "host", "started_at"))
+        text = f"an engine is running: pid {pid} on {host} since {since}"
         findings.ok("engine", layout.lock, text)
         return
     said = {} if findings.alone else _lock_text(layout)
     if said.get("pid"):
-        text = f"no engine runs; the last one (pid {said['pid']}) was not stopped in order: the next one recovers"
+        text = (
+            f"no engine is running; the last one (pid {said['pid']}) was not shut down cleanly: the next one recovers"
+        )
         findings.note("info", "engine", layout.lock, text)
     else:
-        findings.ok("engine", layout.lock, "no engine runs")
+        findings.ok("engine", layout.lock, "no engine is running")
 
 
 def _lock_text(layout: Layout) -> dict[str, Any]:
@@ -177,6 +188,31 @@ def _lock_text(layout: Layout) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
+
+
+# --- the commit log -------------------------------------------------------------------------------------------------
+
+
+def _log(findings: Findings) -> None:
+    """While no engine runs: what the last one had no time to put in its place. A repair has emptied the log before."""
+    layout = findings.layout
+    if findings.engine is not None:
+        return
+    try:
+        waiting, damaged = len(overlay.lines(layout, engine_lives=False)), segments.read_all(layout.log).damaged
+    except OSError as error:
+        findings.note("error", "log", layout.log, f"cannot be read: {error.strerror}")
+        return
+    if damaged:
+        text = f"{sum(len(data) for *_, data in damaged)} bytes of it are damaged: the next engine keeps a copy"
+        findings.note("warning", "log", layout.log, text)
+    if waiting and findings.alone:
+        findings.note(
+            "error", "log", layout.log, f"what it holds of {waiting} workflows cannot be put in their folders"
+        )
+    elif waiting:
+        text = f"holds the last facts of {waiting} workflows: the next engine, or a repair, puts them in their folders"
+        findings.note("info", "log", layout.log, text)
 
 
 # --- leftovers -------------------------------------------------------------------------------------------------------
@@ -199,7 +235,7 @@ def leftover(findings: Findings, path: str) -> None:
         return
     old = abs(time.time() - found.st_mtime) > OLD
     if stat.S_ISREG(found.st_mode) and (old or findings.alone):
-        text = "is the rest of a write that was cut short"
+        text = "is left over from an interrupted write"
         findings.note("info", "leftover", path, text, "remove it", lambda: os.unlink(path), beside=old)
 
 
@@ -223,7 +259,7 @@ def check_trash(findings: Findings, forget: trash.Forget | None) -> None:
         if trash.entries(findings.layout):
             raise HybridError("; ".join(problems[:3]) or "the index cannot be written")
 
-    text = f"{len(entries)} removed workflows are not wholly gone: a `prune` was cut short, or is at work"
+    text = f"{len(entries)} removed workflows are not deleted completely: a `prune` was interrupted, or is running"
     findings.note("info", "trash", findings.layout.trash, text, "empty it", do, beside=True)
 
 
@@ -265,14 +301,14 @@ def _inbox(findings: Findings) -> None:
             leftover(findings, os.path.join(layout.inbox, name))
     rejected = [name for name in _names(layout.rejected) if not name.endswith(".reason.json")]
     if rejected:
-        text = f"{len(rejected)} job files were refused; beside each lies the reason"
+        text = f"{len(rejected)} job files were rejected; the reason is beside each"
         findings.note("info", "rejected", layout.rejected, text)
 
 
 def _quarantine(findings: Findings) -> None:
     folder = findings.layout.quarantine
     for name in _names(folder):
-        findings.note("warning", "quarantine", os.path.join(folder, name), f"was put aside: {_reason(folder, name)}")
+        findings.note("warning", "quarantine", os.path.join(folder, name), f"is in quarantine: {_reason(folder, name)}")
 
 
 def _reason(folder: str, name: str) -> str:
@@ -281,7 +317,7 @@ def _reason(folder: str, name: str) -> str:
     try:
         return str(decode(atomic.read(os.path.join(folder, name, "reason.json")))["reason"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "no reason is noted"
+        return "bytes of the log that cannot be read" if name.startswith("log-") else "no reason is noted"
 
 
 # --- templates -------------------------------------------------------------------------------------------------------
@@ -302,7 +338,7 @@ def _templates(findings: Findings) -> None:
     for problem in store.strays():
         findings.note("warning", "template", os.path.join(layout.home, problem.file or ""), str(problem))
     if names and not broken:
-        findings.ok("templates", layout.templates, f"{len(names)} templates are right")
+        findings.ok("templates", layout.templates, f"{len(names)} templates are valid")
     for name, version in pointers.items():
         path = layout.frozen_name(name)
         if version is None or not os.path.exists(layout.frozen_template(version)):
@@ -339,7 +375,7 @@ def check_queue_view(findings: Findings) -> None:
     else:
         known: dict[bytes, bytes] = {}
         do = lambda: queueview.bring_up_to_date(layout, stamp_now(), known)  # noqa: E731
-        findings.note(severity, "queue_view", path, problem, "write it again", do)
+        findings.note(severity, "queue_view", path, problem, "rewrite it", do)
 
 
 def _compared(layout: Layout, view: dict[str, Any]) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -19,8 +19,9 @@ from hybrid_engine.files import atomic, journal, queue, records, views
 from hybrid_engine.files.doctor_home import check_rights, leftover
 from hybrid_engine.files.findings import Findings
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import overlay
 from hybrid_engine.files.quarantine import put_aside, put_queue_file_aside
-from hybrid_engine.model.ids import is_id
+from hybrid_engine.model.ids import is_id, parse_queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.state import WorkflowState
 
@@ -54,6 +55,7 @@ class Workflows:
         self._index = index
         self._progress = progress
         self._queued = records.queued_ids(self._layout)
+        self._in_log = _named_in_log(self._layout)
 
     def run(self) -> int:
         """Examine everything; returns how many workflows there are."""
@@ -103,9 +105,18 @@ class Workflows:
             except FileNotFoundError:
                 continue
             except JobError as error:
-                self._queue_file(name, error.message, mendable=error.code != "newer_format")
+                if not self._is_of_a_journal(name):  # what is wrong with that is told with its workflow
+                    self._queue_file(name, error.message, mendable=error.code != "newer_format")
             except (HybridError, OSError, AttributeError, TypeError) as error:
                 self._queue_file(name, str(error), mendable=False)
+
+    def _is_of_a_journal(self, name: str) -> bool:
+        """Is it a second name of its workflow's journal?"""
+        parsed = parse_queue_name(name)
+        try:
+            return parsed is not None and os.path.samefile(self._layout.queued(name), self._layout.journal(parsed[2]))
+        except OSError:
+            return False
 
     def _queue_file(self, name: str, reason: str, *, mendable: bool = True) -> None:
         path = self._layout.queued(name)
@@ -125,6 +136,8 @@ class Workflows:
     def _examine(self, entry: os.DirEntry[str]) -> WorkflowState | None:
         """Returns the state when the workflow is sound and final."""
         workflow, layout = entry.name, self._layout
+        if workflow in self._in_log and self._findings.engine is None:
+            return None  # the next engine brings it in line with the log, and only then can be said what is wrong
         try:
             status = entry.stat(follow_symlinks=False)
             check_rights(self._findings, entry.path, status, private=True)
@@ -159,7 +172,7 @@ class Workflows:
 
     def _torn(self, workflow: str, reading: journal.Reading) -> None:
         path = self._layout.journal(workflow)
-        text = f"{len(reading.tail)} bytes of a write that was cut short follow event {len(reading.entries)}"
+        text = f"{len(reading.tail)} bytes of an interrupted write follow event {len(reading.entries)}"
         do = lambda: journal.cut_torn_tail(path, reading)  # noqa: E731
         self._findings.note("warning", "torn_tail", path, text, "cut them off, keep a copy beside the journal", do)
 
@@ -178,7 +191,7 @@ class Workflows:
         young = not self._findings.alone and abs(time.time() - status.st_ctime) < SETTLED
         if waits or young:
             return
-        reason = "it is neither in the queue nor has it a journal: its acceptance was cut short"
+        reason = "it is neither in the queue nor has it a journal: its acceptance was interrupted"
         do = lambda: put_aside(self._layout, workflow, reason, None)  # noqa: E731
         path = self._layout.workflow(workflow)
         self._findings.note("warning", "orphan", path, reason, "put it into quarantine", do)
@@ -209,22 +222,27 @@ class Workflows:
             self._check_view(state, "info")
             path = self._layout.queued(name)
             do = lambda: queue.remove(self._layout, name)  # noqa: E731
-            text = f"its workflow has ended ({state.status}): finishing was cut short"
+            text = f"its workflow has ended ({state.status}): finishing it was interrupted"
             self._findings.note("info", "finished_in_queue", path, text, "remove it from the queue", do)
 
     def _forgotten(self, workflow: str, job: Job | None) -> None:
         """Unfinished, and not in the queue: no engine would ever go on with it."""
         path = self._layout.workflow(workflow)
-        if not self._findings.alone and records.final_status(self._layout, workflow):
-            return  # it has ended since its journal was read
+        if not self._findings.alone and (self._is_new(workflow) or records.final_status(self._layout, workflow)):
+            return  # its name is on its way, or it has ended since its journal was read
         if job is None:
-            self._findings.note(
-                "error", "not_in_queue", path, "is unfinished, has no file in the queue and no job.json"
-            )
+            text = "is unfinished, has no file in the queue, and nothing says what was asked"
+            self._findings.note("error", "not_in_queue", path, text)
             return
         do = lambda: _announce(self._layout, job)  # noqa: E731
-        text = "is unfinished and has no file in the queue: no engine goes on with it"
+        text = "is unfinished and has no file in the queue: no engine continues it"
         self._findings.note("error", "not_in_queue", path, text, "put it back into the queue", do)
+
+    def _is_new(self, workflow: str) -> bool:
+        """May it have been accepted just now? Its name in the queue comes last."""
+        if self._findings.engine is not None:
+            return _age(self._layout.journal(workflow)) < SETTLED
+        return workflow in _named_in_log(self._layout, workflow)
 
     def _check_view(self, state: WorkflowState, severity: str) -> None:
         path, should = self._layout.state(state.id), views.render_state(views.state_record(state))
@@ -239,7 +257,7 @@ class Workflows:
             return
         text = "is missing" if found is None else _how_wrong(found)
         self._findings.note(
-            severity, "view", path, text, "write it again from the journal", lambda: atomic.write_atomic(path, should)
+            severity, "view", path, text, "rewrite it from the journal", lambda: atomic.write_atomic(path, should)
         )
 
     def _check_definition(self, workflow: str, version: str) -> None:
@@ -250,11 +268,9 @@ class Workflows:
         if os.path.lexists(own):
             do = lambda: atomic.link_or_copy(own, frozen)  # noqa: E731
             text = "is missing; the workflow has a copy"
-            self._findings.note(
-                "warning", "definition", frozen, text, "bring it back from the workflow", do, beside=True
-            )
+            self._findings.note("warning", "definition", frozen, text, "restore it from the workflow", do, beside=True)
         else:
-            self._findings.note("error", "definition", frozen, f"is missing: {workflow} cannot go on")
+            self._findings.note("error", "definition", frozen, f"is missing: {workflow} cannot continue")
 
     # --- the index
 
@@ -287,10 +303,19 @@ class Workflows:
 
 
 def _job(layout: Layout, workflow: str) -> Job | None:
+    for path in (layout.journal(workflow), layout.job(workflow)):
+        try:
+            return queue.read_job(path)
+        except (HybridError, OSError):
+            continue
+    return None
+
+
+def _named_in_log(layout: Layout, only: str | None = None) -> Collection[str]:
     try:
-        return queue.read_job(layout.job(workflow))
-    except (HybridError, OSError):
-        return None
+        return overlay.lines(layout, engine_lives=False, only=only).keys()
+    except OSError:
+        return ()  # which is told of the log itself
 
 
 def _age(path: str) -> float:
@@ -302,7 +327,7 @@ def _age(path: str) -> float:
 
 
 def _announce(layout: Layout, job: Job) -> None:
-    queue.announce(layout, job)
+    queue.add(layout, job)
     atomic.sync_folder(layout.queue)
 
 

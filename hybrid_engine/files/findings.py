@@ -88,7 +88,7 @@ class Findings:
     def _treat(self, finding: Finding, do: Repair, beside: bool) -> None:
         if not (beside or self.alone):
             if self.engine is not None:
-                finding.repair = f"{finding.repair} (only while no engine runs)"
+                finding.repair = f"{finding.repair} (only while no engine is running)"
             return
         if not self.repairing:
             return

@@ -104,6 +104,26 @@ def _copy_sample(layout: Layout, made: list[str]) -> None:
                 made.append(path)
 
 
+def write_schemas(layout: Layout) -> list[str]:
+    """Bring the JSON Schemas up to date that templates name in their first line; returns the paths of changed ones."""
+    import json
+
+    from hybrid_engine.rules.schemas import job_schema, template_schema
+
+    written = []
+    try:
+        atomic.make_folder(layout.schemas)
+        for name, schema in (("template", template_schema()), ("job", job_schema())):
+            path = os.path.join(layout.schemas, f"{name}.json")
+            data = (json.dumps(schema, indent=2) + "\n").encode()
+            if not os.path.lexists(path) or atomic.read(path) != data:
+                atomic.replace(path, data)
+                written.append(os.path.relpath(path, layout.home))
+    except OSError as error:
+        raise HomeError(f"cannot write {layout.schemas}: {error.strerror}") from None
+    return written
+
+
 # --- looking at one ------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +172,9 @@ def _refuse_newer_format(layout: Layout) -> None:
     except OSError as error:
         raise HomeError(f"{layout.format} cannot be read: {error.strerror}") from None
     if not said.isdigit():
-        raise HomeError(f"{layout.format} says {said!r:.40} instead of a format number: restore it (this program's: 1)")
+        raise HomeError(
+            f"{layout.format} says {said!r:.40} instead of a format number: restore it (this program's: {FORMAT})"
+        )
     if int(said) > FORMAT:
         raise HomeError(f"{layout.home} is of format {said}; this program knows up to {FORMAT}: use a newer hybrid")
 

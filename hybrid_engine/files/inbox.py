@@ -97,8 +97,6 @@ class FileInbox:
                 source=found.name,
             )
         except InputError as error:
-            if error.file is not None and error.file != found.name:
-                return Parsed(entry.line, None, error, entry.data)
             return Parsed(entry.line, None, entry.explain(error), entry.data)
         return Parsed(entry.line, job, None, entry.data, has_id="id" in request or "key" in request)
 

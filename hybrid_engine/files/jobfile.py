@@ -13,10 +13,10 @@ from typing import BinaryIO
 from hybrid_engine.errors import InputError, JobError
 from hybrid_engine.files.strict import (
     JsonPositions,
-    Positions,
+    Places,
     open_plain_file,
+    parse_document,
     parse_json,
-    parse_yaml,
     read_plain_file,
 )
 from hybrid_engine.model.words import Json
@@ -47,7 +47,7 @@ class JobEntry:
         data: bytes,
         raw: Json = None,
         error: JobError | None = None,
-        positions: Positions | None = None,
+        positions: Places | None = None,
     ) -> None:
         self.file = file
         self.line = line
@@ -57,8 +57,15 @@ class JobEntry:
         self._positions = positions
 
     def explain(self, error: InputError) -> InputError:
-        """`error` about this job, with file, line and column filled in, for each of its problems too."""
+        """`error` about this job, with file, line and column filled in, for each of its problems too.
+
+        An error of another file (the job's template is broken) becomes one at the field that leads there: what is put
+        aside is the job. The template's own error is not changed, because it is kept and told to others.
+        """
+        if error.file is not None and error.file != self.file:
+            error = JobError(f"cannot be used: {error}", path="template", code="bad_template")
         positions = self._positions or JsonPositions(self.data)
+        positions.look_up([problem.path or "" for problem in error.problems])
         for problem in (*error.problems, error):
             first = problem.problems[0] if problem.problems else problem
             place = positions.locate(first.path or "", key=first.code in _OF_THE_NAME) or (1, 1)
@@ -116,9 +123,7 @@ class JobFile:
         self.close()
 
     def _single(self, data: bytes) -> JobEntry:
-        if self._suffix == ".json":
-            return JobEntry(self.name, None, data, parse_json(data, file=self.name))
-        raw, positions = parse_yaml(data, file=self.name)
+        raw, positions = parse_document(data, self._suffix, file=self.name)
         return JobEntry(self.name, None, data, raw, positions=positions)
 
 

@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from zlib import crc32
 
 from hybrid_engine.errors import JournalError, NewerJournalError
 from hybrid_engine.files import atomic
 from hybrid_engine.model.events import EVENT_TYPES, Event, as_record, from_record
+from hybrid_engine.model.ids import queue_name
 from hybrid_engine.model.stamps import Stamp
 
 SEED = 0x48594252
@@ -53,7 +55,12 @@ class Reading:
 
 
 def encode(first: int, at: Stamp, events: Sequence[Event]) -> bytes:
-    """The lines of `events`, numbered from `first`, to be written by one write."""
+    """The lines of `events`, numbered from `first`, that were decided together."""
+    return b"".join(encode_lines(first, at, events))
+
+
+def encode_lines(first: int, at: Stamp, events: Sequence[Event]) -> list[bytes]:
+    """As `encode`, line by line."""
     lines = []
     for n, event in enumerate(events, first):
         record: dict[str, object] = {"n": n, "at": at, "type": event.TYPE}
@@ -62,10 +69,19 @@ def encode(first: int, at: Stamp, events: Sequence[Event]) -> bytes:
         record.update(as_record(event))
         body = _encode(record).encode("utf-8", "backslashreplace")
         lines.append(b'%b,"crc":"%08x"}\n' % (body[:-1], crc32(body, SEED)))
-    return b"".join(lines)
+    return lines
 
 
-def _decode(line: bytes) -> dict[str, object] | None:
+def queue_name_of(data: bytes) -> str | None:
+    """The name in `queue/` of the workflow whose journal this is; None when its first line does not tell."""
+    record: dict[str, Any] | None = _decode(data.partition(b"\n")[0])
+    try:
+        return queue_name(record.get("priority", 0), record["due_at"], record["workflow"]) if record else None
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
     """The record of a line, or None when it is not, byte for byte, what was written."""
     body = line[:-_CRC_LENGTH] + b"}"
     if line[-_CRC_LENGTH:] != b',"crc":"%08x"}' % crc32(body, SEED):

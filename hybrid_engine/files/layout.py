@@ -10,14 +10,16 @@ import os
 
 from hybrid_engine.model.ids import check_id, check_name
 
-FORMAT = 1
-"""Of the home. A larger number in `.hybrid/format` comes from a newer program and is refused."""
+FORMAT = 2
+"""Of the home. A larger number in `.hybrid/format` comes from a newer program and is refused. Homes of format 1 have no
+commit log; they are taken up as they are, and are of format 2 before the first commit to the log."""
 
 
 class Layout:
     """The paths of one home. All are absolute; `workflows_dir` and `queue_state_file` may lie outside of the home."""
 
     def __init__(self, home: str, workflows_dir: str = "workflows", queue_state_file: str = "queue-state.json") -> None:
+        self._near: str | None = None
         self.home = os.path.abspath(home)
         self.workflows = os.path.join(self.home, workflows_dir)
         self.queue_state = os.path.join(self.home, queue_state_file)
@@ -32,8 +34,12 @@ class Layout:
         self.format = os.path.join(self.private, "format")
         self.home_lock = os.path.join(self.private, "lock")
         self.tmp = os.path.join(self.private, "tmp")
+        self.log = os.path.join(self.private, "log")
+        self.checkpoint_bell = os.path.join(self.tmp, "checkpoint")
+        self.heartbeat = os.path.join(self.private, "heartbeat")
         self.frozen = os.path.join(self.private, "templates")
         self.frozen_names = os.path.join(self.frozen, "by-name")
+        self.schemas = os.path.join(self.private, "schemas")
         self.workers = os.path.join(self.private, "workers")
         self.index = os.path.join(self.private, "index.sqlite")
         self.quarantine = os.path.join(self.private, "quarantine")
@@ -65,7 +71,7 @@ class Layout:
     def folders(self) -> list[str]:
         """All folders of a complete home, parents first."""
         return [
-            self.home, self.private, self.tmp, self.frozen, self.frozen_names, self.workers, self.quarantine,
+            self.home, self.private, self.tmp, self.log, self.frozen, self.frozen_names, self.workers, self.quarantine,
             self.trash, self.inbox, self.rejected, self.queue, self.workflows, self.templates, self.functions,
             self.logs,
         ]  # fmt: skip
@@ -85,6 +91,13 @@ class Layout:
     def frozen_name(self, template: str) -> str:
         return os.path.join(self.frozen_names, check_name(template, "template") + ".json")
 
+    def temporary(self, workflow: str) -> str:
+        """A temporary name for a file of a workflow, on its file system and out of reach of its steps."""
+        if self._near is None:
+            is_near = os.stat(self.tmp).st_dev == os.stat(self.workflows).st_dev
+            self._near = self.tmp if is_near else self.workflows
+        return os.path.join(self._near, f".{os.getpid()}-{check_id(workflow)}.tmp")
+
     # --- of one workflow
 
     def workflow(self, workflow: str) -> str:
@@ -101,6 +114,9 @@ class Layout:
 
     def state(self, workflow: str) -> str:
         return os.path.join(self.workflow(workflow), "state.json")
+
+    def progress(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "progress.json")
 
     def signals(self, workflow: str) -> str:
         return os.path.join(self.workflow(workflow), "signals")

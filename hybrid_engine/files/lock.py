@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from hybrid_engine.errors import HomeError, LockHeldError
 from hybrid_engine.files import atomic
@@ -20,15 +21,53 @@ from hybrid_engine.model.jsontext import decode, encode
 
 
 def holder(layout: Layout) -> dict[str, object] | None:
-    """What the lock file says of the engine that holds it: pid, host, started_at …; None when nobody holds it."""
-    with BriefLock(layout) as mine:
-        if mine:
+    """What the lock file says of the engine that holds it: pid, host, started_at …; None when nobody holds it.
+
+    Looked at with a shared lock, so that any number may look at once; a `hybrid enqueue` that holds the lock for a few
+    milliseconds is no engine. Nothing is written: this works on a read-only disk, too.
+    """
+    for _ in range(LOOKS):
+        if not (_is_held(layout.home_lock) or _is_held(layout.lock)):
             return None
-    try:
-        said = decode(atomic.read(layout.home_lock, 4096) or b"{}")
-    except (OSError, ValueError):
-        said = {}
+        try:
+            said = decode(atomic.read(layout.home_lock, 4096) or b"{}")
+        except (OSError, ValueError):
+            said = {}
+        if isinstance(said, dict) and _lives(said.get("pid")):
+            return said
+        time.sleep(PAUSE)
     return said if isinstance(said, dict) else {}
+
+
+def _is_held(path: str) -> bool:
+    try:
+        fd = os.open(path, atomic.READ)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise HomeError(f"cannot look at {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _lives(pid: object) -> bool:
+    try:
+        os.kill(int(str(pid)), 0)
+        return True
+    except PermissionError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+
+
+LOOKS = 40
+PAUSE = 0.005
+"""Seconds between looks at a lock that somebody holds who is no engine that lives."""
 
 
 class BriefLock:

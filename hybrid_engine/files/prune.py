@@ -8,7 +8,8 @@ any point leaves it whole, or in the trash for the next run to finish. An engine
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -16,6 +17,10 @@ from typing import Any, Protocol
 from hybrid_engine.errors import HybridError, InputError
 from hybrid_engine.files import atomic, frozen, records, trash
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.lock import BriefLock
+from hybrid_engine.files.log import overlay, segments
+from hybrid_engine.files.log.filesystems import FileSystems
+from hybrid_engine.files.log.replay import replay
 from hybrid_engine.model.ids import parse_queue_name, queue_name
 from hybrid_engine.model.stamps import stamp
 from hybrid_engine.model.words import FINAL_WORKFLOW
@@ -23,6 +28,9 @@ from hybrid_engine.model.words import FINAL_WORKFLOW
 BATCH = 64
 """So many folders are moved before the two folders concerned are synced, once for all."""
 PAGE = 500
+PATIENCE = 3.0
+PAUSE = 0.05
+"""Seconds to wait for a checkpoint, and between looks at it."""
 TOLD = 1_000
 """A report names at most so many workflows; it counts all."""
 
@@ -223,6 +231,50 @@ def _queue_name(state: dict[str, Any], workflow: str) -> str:
         return "-"
 
 
+# --- the log -------------------------------------------------------------------------------------------------------
+
+
+def _settle_log(layout: Layout, tell: Callable[[str], object]) -> None:
+    """Empty the log, or ask the engine to: what the log holds of a workflow would be made again after a crash."""
+    with BriefLock(layout) as mine:
+        if mine:
+            if os.path.isdir(layout.log):  # a home of format 1 has none
+                systems = FileSystems((layout.log, layout.workflows, layout.inbox, layout.queue))
+                try:
+                    for workflow, why in replay(layout, systems).put_aside:
+                        tell(f"{workflow} was put into quarantine: {why}")
+                finally:
+                    systems.close()
+            return
+    waiting = {number for number, frame in segments.read_all(layout.log).frames if not frame.payload.startswith(b"#")}
+    deadline = time.monotonic() + PATIENCE
+    while waiting.intersection(segments.numbers(layout.log)) and time.monotonic() < deadline:
+        atomic.write_new(layout.checkpoint_bell, b"", durable=False)
+        time.sleep(PAUSE)
+    atomic.unlink_quietly(layout.checkpoint_bell)
+
+
+class LogNames:
+    """Which workflows the log names, looked at from time to time; one that it named once counts as named."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._seen = 0
+        self.all: set[str] = set()
+
+    def look(self) -> dict[str, int]:
+        """Workflows that were committed to since the last look, each with the number of its first event since then."""
+        new: dict[str, int] = {}
+        for _, frame in segments.read_all(self._layout.log).frames:
+            if frame.number > self._seen:
+                self._seen = frame.number
+                if not frame.payload.startswith(b"#"):
+                    for workflow, line in frame.lines():
+                        new.setdefault(workflow, overlay.number_of(line))
+        self.all.update(new)
+        return new
+
+
 # --- removing ------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +286,7 @@ class Pruning:
         self._index = index
         self._report = report
         self._unforgotten: list[str] = []
+        self._in_log = LogNames(layout)
 
     def run(self, limits: Limits) -> None:
         """Finish what an earlier run left, then remove what exceeds the limits, then templates nobody uses."""
@@ -242,6 +295,7 @@ class Pruning:
         queued = records.queued_ids(self._layout)
         batch: list[str] = []
         try:
+            _settle_log(self._layout, report.problem)
             for row in _proposed(self._layout, self._index, limits):
                 why = _why_not(self._layout, row["id"], queued)
                 if why == "":
@@ -264,7 +318,11 @@ class Pruning:
     def _remove(self, batch: list[str]) -> None:
         if not batch:
             return
-        thrown = [(workflow, path) for workflow in batch if (path := self._throw(workflow))]
+        self._in_log.look()
+        for workflow in self._in_log.all.intersection(batch):
+            self._report.skip(workflow, "it has just ended, and waits for a checkpoint: try again in a moment")
+        batch = [workflow for workflow in batch if workflow not in self._in_log.all]
+        thrown = self._not_asked_for([(workflow, path) for workflow in batch if (path := self._throw(workflow))])
         # COMMIT: thrown away – before the first file of it goes, nobody may find the folder in its old place any more
         for folder in {os.path.dirname(path) for _, path in thrown} | {self._layout.workflows}:
             atomic.sync_folder(folder)
@@ -277,6 +335,18 @@ class Pruning:
             self._report.removed(workflow, freed or 0)
         if not forgotten:
             self._unforgotten += [workflow for workflow, _ in thrown]
+
+    def _not_asked_for(self, thrown: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Put back what an engine has committed to in this instant: a `retry` stands in the log before anything of it
+        can be seen in the folders. A first event is that of another life with the same id."""
+        new = self._in_log.look()
+        left = []
+        for workflow, path in thrown:
+            if new.get(workflow, 1) > 1 and trash.put_back(self._layout, workflow, path):
+                self._report.skip(workflow, "somebody asked for it to go on")
+            else:
+                left.append((workflow, path))
+        return left
 
     def _throw(self, workflow: str) -> str | None:
         try:

@@ -20,7 +20,7 @@ def put_aside(layout: Layout, workflow: str, reason: str, name: str | None) -> s
     """
     source, target = layout.workflow(workflow), _free(os.path.join(layout.quarantine, workflow))
     atomic.make_folder(source)
-    if name is not None and parse_queue_name(name):
+    if name is not None and parse_queue_name(name) and os.path.lexists(layout.queued(name)):
         atomic.rename(layout.queued(name), os.path.join(source, "queued.json"))
         atomic.sync_folder(source)
         atomic.sync_folder(layout.queue)

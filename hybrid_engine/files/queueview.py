@@ -16,6 +16,7 @@ from hybrid_engine.files import atomic, queue
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.views import queue_entry, queue_line, render_queue
 from hybrid_engine.model.jsontext import decode
+from hybrid_engine.model.waits import DAEMON, DUE, FOR_A_DAEMON, PERSON, RETRY, Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
     from hybrid_engine.model.job import Job
 
-NO_ENGINE = "a daemon"
-"""What a due job waits for while no daemon runs."""
-
-_OF_AN_ENGINE = ("a free slot", None)
+_KEPT = tuple(b'{"kind": "%b"' % kind.encode() for kind in (DUE, RETRY, PERSON, DAEMON))
+"""The waits that have nothing to do with an engine."""
+_KEPT_1 = (b'"due time', b'"retry at', b'"a person', b'"a daemon')
+"""The same in views of format 1, which have only the sentence."""
 
 SMALL = 500_000
 """Bytes up to which the view is always brought up to date."""
@@ -39,7 +40,9 @@ MOST_READ = 2_000
 
 _STATUS = b'"status": "'
 _ID = b'"id": "'
+_WAIT = b'"wait": '
 _WAITS = b'"waits_for": '
+_FOR_A_DAEMON = b'"wait": {"kind": "%b"}, "waits_for": "a daemon"}' % DAEMON.encode()
 NAME_HEAD = len("9-20261120T073600000123Z-")
 COUNTED = ("queued", "delayed", "running", "retrying", "waiting", "paused")
 
@@ -64,19 +67,20 @@ def render(
     return render_queue(head, lines)
 
 
-def waiting_line(job: Job, now: str) -> bytes:
+def waiting_line(job: Job, now: str, size: int | None = None) -> bytes:
     """The line of a job that nothing has been done about yet, while no engine runs."""
-    return queue_line(queue_entry(job, "queued", f"due time {job.due_at}" if job.due_at > now else NO_ENGINE))
+    is_due = job.due_at <= now or job.due_at == job.queued_at
+    return queue_line(queue_entry(job, "queued", FOR_A_DAEMON if is_due else Wait(DUE, until=job.due_at), size))
 
 
 # --- bringing it up to date ----------------------------------------------------------------------------------------
 
 
-def accepted(layout: Layout, job: Job, now: str) -> bool:
+def accepted(layout: Layout, job: Job, now: str, size: int | None = None) -> bool:
     """Show a job that was accepted just now, by the holder of the lock; False when the view stays late."""
     if is_dear(layout):
         return False
-    return bring_up_to_date(layout, now, {job.id.encode(): waiting_line(job, now)}, most=MOST_READ)
+    return bring_up_to_date(layout, now, {job.id.encode(): waiting_line(job, now, size)}, most=MOST_READ)
 
 
 def is_dear(layout: Layout) -> bool:
@@ -164,22 +168,35 @@ def _line_of(layout: Layout, name: str, now: str) -> bytes | None:
             return None
     except (JobError, OSError, ValueError):
         return None
-    if not queue.is_known(layout, job.id):
-        return waiting_line(job, now)
+    size = _size_of_acceptance(layout, job.id)
     try:
         status = decode(atomic.read(layout.state(job.id)))["status"]
     except (OSError, ValueError, KeyError, TypeError):
-        status = "running"
-    return queue_line(queue_entry(job, status, NO_ENGINE))
+        status = "running" if size is None else "queued"
+    if status == "queued":
+        return waiting_line(job, now, size or None)
+    return queue_line(queue_entry(job, status, FOR_A_DAEMON))
+
+
+def _size_of_acceptance(layout: Layout, workflow: str) -> int | None:
+    """The length of a journal in which nothing but the acceptance stands; 0 when there is none (format 1)."""
+    try:
+        data = atomic.read(layout.journal(workflow))
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return None
+    return len(data) if data.find(b"\n") == len(data) - 1 else None
 
 
 def _without_engine(line: bytes) -> bytes:
-    """A line that an engine left: nothing waits for a slot or a pool any more, but for an engine."""
-    for waits_for in _OF_AN_ENGINE:
-        end = _WAITS + (b"null}" if waits_for is None else b'"%b"}' % waits_for.encode())
-        if line.endswith(end):
-            return b'%b%b"%b"}' % (line[: -len(end)], _WAITS, NO_ENGINE.encode())
-    return line
+    """A line that an engine left: nothing waits for a slot, a pool or the disk any more, but for an engine."""
+    waits = line.rfind(_WAITS)
+    start = line.rfind(_WAIT, 0, waits)
+    kept = _KEPT if start >= 0 else _KEPT_1
+    if line.startswith(kept, start + len(_WAIT) if start >= 0 else waits + len(_WAITS)):
+        return line
+    return line[: start if start >= 0 else waits] + _FOR_A_DAEMON
 
 
 # --- reading it ----------------------------------------------------------------------------------------------------
@@ -221,9 +238,7 @@ def read_current(layout: Layout, now: str) -> dict[str, Any]:
     """The view, made in memory where the one on disk is late. For use while no engine runs."""
     found = read(layout)
     if found is not None and found.get("engine") is None and found.get("queue_mtime_ns") == queue_mtime(layout):
-        for job in found["jobs"]:
-            if job["waits_for"] in _OF_AN_ENGINE:
-                job["waits_for"] = NO_ENGINE
+        found["jobs"] = [decode(_without_engine(queue_line(job))) for job in found["jobs"]]
         return found
     data = current(layout, now)
     assert data is not None

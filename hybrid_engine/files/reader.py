@@ -11,8 +11,10 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from hybrid_engine.errors import HomeError, JournalError
-from hybrid_engine.files import atomic, dropbox, journal, lock, queue, queueview, views
+from hybrid_engine.files import atomic, dropbox, heartbeat, lock, queue, queueview, views
+from hybrid_engine.files.journal import Reading
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import overlay
 from hybrid_engine.files.records import Records, folded, queued_ids, read_state, workflow_ids
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.jsontext import decode
@@ -23,6 +25,8 @@ HEAD = 1 << 20
 SLACK_NS = 10_000_000_000
 """How long before the index was last written a row may have been on its way to it."""
 CHUNK = 2_000
+REQUESTS = frozenset({"cancel_requested", "workflow_paused", "workflow_resumed", "workflow_reopened"})
+"""Events that people ask for."""
 
 
 class FileReader:
@@ -42,16 +46,33 @@ class FileReader:
 
     def record(self, workflow: str) -> Record | None:
         path = self.layout.journal(workflow)
-        reading = journal.read(path)
+        reading = self._journal(workflow)
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage} (see `hybrid doctor`)")
         state = folded(reading)
         if state is not None:
-            return views.state_record(state)
+            return self._with_progress(views.state_record(state))
         try:
             return views.queued_record(queue.read_job(self.layout.job(workflow)))
         except FileNotFoundError:
             return None
+
+    def _journal(self, workflow: str) -> Reading:
+        """The journal with what the log has beyond it."""
+        return overlay.read_journal(self.layout, workflow, engine_lives=self.engine() is not None)
+
+    def _with_progress(self, record: Record) -> Record:
+        """What running steps say of themselves stands in a view of its own."""
+        running = {name: step for name, step in record["steps"].items() if step["status"] == "running"}
+        if running:
+            try:
+                said = decode(atomic.read(self.layout.progress(record["id"])))["steps"]
+                for name, step in running.items():
+                    if name in said:
+                        step["progress"] = {"percent": said[name]["percent"], "message": said[name]["message"]}
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+        return record
 
     def status(self, workflow: str) -> str | None:
         record = read_state(self.layout, workflow)
@@ -107,19 +128,26 @@ class FileReader:
         found.update(queued_ids(self.layout))
         return found
 
+    def pulse(self) -> str | None:
+        """What seems wrong with a living engine, seen from outside of it."""
+        said = heartbeat.read(self.layout)
+        return said.problem() if said is not None else None
+
     def inbox(self) -> dict[str, int]:
         waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))
         reasons = sum(name.endswith(".reason.json") for name in os.listdir(self.layout.rejected))
         return {"waiting": waiting - 1, "rejected": reasons}
 
-    def matching(self, part: str, most: int) -> list[str]:
-        found: list[str] = []
-        for workflow in workflow_ids(self.layout):
-            if workflow.startswith(part) or workflow.endswith(part):
-                found.append(workflow)
-                if len(found) >= most:
-                    break
-        return sorted(found)
+    def ids(self) -> set[str]:
+        return {*workflow_ids(self.layout), *self.in_flight()}
+
+    def requests(self, workflow: str) -> list[dict[str, Any]]:
+        asked = []
+        for entry in self._journal(workflow).entries:
+            if entry.event.TYPE in REQUESTS:
+                by, reason = getattr(entry.event, "by", None), getattr(entry.event, "reason", None)
+                asked.append({"type": entry.event.TYPE, "at": entry.at, "by": by, "reason": reason})
+        return asked
 
     def template(self, workflow: str) -> dict[str, Any]:
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from hybrid_engine.errors import HybridError
 from hybrid_engine.files import atomic, journal, queue, views
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import overlay
 from hybrid_engine.model.ids import is_id, parse_queue_name
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.words import FINAL_WORKFLOW, WORKFLOW_STATUSES
@@ -114,7 +115,7 @@ class Records:
         if record is not None:
             return record
         try:
-            state = folded(journal.read(self._layout.journal(workflow)))
+            state = folded(overlay.read_journal(self._layout, workflow, engine_lives=True))
             if state is not None:
                 return views.state_record(state)
             return views.queued_record(queue.read_job(self._layout.job(workflow)))

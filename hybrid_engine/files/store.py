@@ -1,5 +1,6 @@
-"""The store: jobs, templates and journals of one home, as `ports.storage.Store` asks for them.
+"""The store: jobs, templates and histories of one home, as `ports.storage.Store` asks for them.
 
+What follows from commits goes through the log, so that it comes in order and is made durable by the next checkpoint.
 What is put aside here is put aside whole, with its reason; nothing unreadable is deleted or written over.
 """
 
@@ -14,6 +15,7 @@ from hybrid_engine.errors import JobError, JournalError, TemplateError
 from hybrid_engine.files import atomic, dropbox, quarantine, queue, queueview
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log.commit_log import FileLog
 from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model.ids import parse_queue_name
 from hybrid_engine.model.job import Job
@@ -22,23 +24,36 @@ from hybrid_engine.ports.storage import History, Unfinished
 
 
 class FileStore:
-    """The home's folders. Methods named so in the port may be called from any thread."""
+    """The home's folders."""
 
-    def __init__(self, layout: Layout, templates: TemplateStore) -> None:
+    def __init__(self, layout: Layout, templates: TemplateStore, log: FileLog) -> None:
         self.layout = layout
         self._templates = templates
+        self._log = log
+
+    # --- what is known
 
     def job(self, workflow: str, name: str | None = None) -> Job:
-        """The job of a workflow; `name` is its name in the queue, from which the folder can be made again.
-
-        Raises JobError when the record cannot be read, OSError when the disk fails.
-        """
-        try:
-            return queue.read_job(self.layout.job(workflow))
-        except FileNotFoundError:
-            if name is not None:
-                return self.restore(Unfinished(name, workflow, False, None))
-            raise JobError("the workflow has no job.json", file=self.layout.job(workflow), code="missing") from None
+        """Raises JobError when the record cannot be read, OSError when the disk fails."""
+        paths = [self.layout.journal(workflow), self.layout.job(workflow)]
+        if name is not None:
+            paths.append(self.layout.queued(name))
+        self._log.settle(workflow)
+        for path in paths:
+            try:
+                job = queue.read_job(path)
+            except FileNotFoundError:
+                continue
+            except JobError as error:
+                if path != paths[-1] and error.code == "damaged":
+                    continue  # the first journal of a workflow of format 1 may be torn: its job file says it
+                raise
+            if job.id != workflow or (name is not None and queue.name_of(job) != name):
+                raise JobError(f"its name does not fit what it says: it is {job.id}", file=path, code="damaged")
+            if path == paths[-1] and name is not None and _has_begun(path):
+                raise JournalError(f"{self.layout.workflow(workflow)} is gone, and {path} tells that it had begun")
+            return job
+        raise JobError("nothing says what was asked", file=paths[0], code="missing")
 
     def template(self, version: str, workflow: str) -> Template:
         try:
@@ -50,15 +65,13 @@ class FileStore:
                 pass
             raise
 
-    def new_journal(self, workflow: str) -> journals.Journal:
-        path = self.layout.journal(workflow)
-        if os.path.lexists(path) and os.stat(path).st_size:
-            raise JournalError(f"{path} is there already")
-        return journals.Journal(path)
+    def exists(self, workflow: str) -> bool:
+        self._log.settle(workflow)
+        return os.path.lexists(self.layout.journal(workflow))
 
     def history(self, workflow: str) -> History | None:
+        self._log.settle(workflow)
         path = self.layout.journal(workflow)
-        atomic.unlink_quietly(path + ".tmp")  # of a rewriting that a crash cut short
         try:
             reading = journals.read(path)
         except OSError as error:
@@ -71,27 +84,18 @@ class FileStore:
             journals.cut_torn_tail(path, reading)
         if not reading.entries:
             return None
-        entries = [(entry.n, entry.at, entry.event) for entry in reading.entries]
-        return History(entries, journals.Journal(path, len(entries), reading.good))
+        return History([(entry.n, entry.at, entry.event) for entry in reading.entries])
 
-    def sync_workflow(self, workflow: str) -> None:
-        atomic.sync_folder(self.layout.workflow(workflow))
+    # --- what follows from commits
 
-    def requeue(self, job: Job) -> str:
-        name = queue.announce(self.layout, job)
-        atomic.sync_folder(self.layout.queue)
-        return name
+    def settle(self, workflow: str) -> None:
+        self._log.settle(workflow)
+
+    def requeue(self, job: Job) -> None:
+        self._log.requeue(job.id, queue.name_of(job))
 
     def finish(self, job: Job, name: str, view: bytes) -> None:
-        try:
-            atomic.replace(self.layout.state(job.id), view)
-        except FileNotFoundError:  # somebody removed the folder: what it came to can still be said
-            atomic.make_folders(self.layout.workflow(job.id))
-            atomic.replace(self.layout.state(job.id), view)
-        # COMMIT: last view – it is durable before the queue forgets the job, so nobody has to look for it later
-        atomic.sync_folder(self.layout.workflow(job.id))
-        # COMMIT: finished – the job leaves the queue
-        queue.remove(self.layout, name)
+        self._log.finish(job.id, name, view)
 
     def drop_signal(self, workflow: str, name: str) -> None:
         folder = self.layout.signals(workflow)
@@ -101,8 +105,20 @@ class FileStore:
             if os.path.lexists(folder):  # somebody dropped one in between, and it may have been his bell
                 dropbox.ring(self.layout, workflow)
 
-    def quarantine(self, workflow: str, reason: str, name: str) -> None:
-        quarantine.put_aside(self.layout, workflow, reason, name)
+    def quarantine(self, workflow: str, reason: str, name: str | None) -> None:
+        """The log forgets the workflow first, durably: it must not be made again from there."""
+        try:
+            self._log.settle(workflow)
+        except OSError:
+            pass  # lines that cannot be put in their place are put beside it
+        lines = self._log.lines_behind(workflow)
+        self._log.commit((), [workflow])
+        target = quarantine.put_aside(self.layout, workflow, reason, name)
+        if lines:
+            atomic.write_new(os.path.join(target, "log-lines.jsonl"), lines)
+            atomic.sync_folder(target)
+
+    # --- the queue
 
     def unfinished(self) -> Iterator[Unfinished]:
         names, strange = queue.names(self.layout)
@@ -112,26 +128,24 @@ class FileStore:
         for name in names:
             parsed = parse_queue_name(name)
             if parsed is not None:
-                workflow = parsed[2]
-                hint = _decoded(hints.get(workflow.encode()))
-                yield Unfinished(name, workflow, os.path.lexists(self.layout.journal(workflow)), hint)
+                yield self._found(name, parsed[2], _decoded(hints.get(parsed[2].encode())))
 
-    def forget(self, found: Unfinished) -> None:
-        queue.remove(self.layout, found.name)
-
-    def restore(self, found: Unfinished) -> Job:
-        """The job of a queue file. Its folder, or what is missing in it, is made again from the file."""
-        path = self.layout.queued(found.name)
-        job = queue.read_job(path)
-        if job.id != found.workflow or queue.name_of(job) != found.name:
-            raise JobError(f"its name does not fit what it says: it is {job.id}", file=path, code="damaged")
-        atomic.make_folder(self.layout.workflow(job.id))
+    def _found(self, name: str, workflow: str, hint: dict[str, Any] | None) -> Unfinished:
+        """A job has not begun when its journal is as long as it was when it was accepted."""
         try:
-            atomic.link_or_copy(path, self.layout.job(job.id))
-        except FileExistsError:
-            pass
-        queue.link_template(self.layout, job)
-        return job
+            size = os.stat(self.layout.journal(workflow), follow_symlinks=False).st_size
+        except OSError:
+            return Unfinished(name, workflow, None, hint, None)
+        untouched = hint is not None and hint.get("status") == "queued" and hint.get("size") == size
+        return Unfinished(name, workflow, False if untouched else None, hint, size)
+
+    def leave_queue(self, name: str) -> None:
+        queue.remove(self.layout, name)
+
+
+def _has_begun(path: str) -> bool:
+    """Does a name in the queue, whose workflow has no folder any more, tell of more than an acceptance?"""
+    return atomic.read(path).count(b"\n") > 1
 
 
 def _read_or_nothing(path: str) -> bytes:
@@ -146,7 +160,7 @@ def _decoded(line: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

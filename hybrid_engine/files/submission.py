@@ -1,7 +1,7 @@
 """One way in for every program of ours: check a request, drop it, and accept it at once when no engine runs.
 
-The dropped file makes the request safe whatever happens next; a holder of the lock then does what an engine would do,
-so that the queue and its view show the job. A key that is known gives the id it gave before, and nothing is written.
+With an engine at work a dropped file makes the request safe; without one the holder of the lock commits it as an engine
+would, so that the queue and its view show the job. A known key gives the id it gave before, and nothing is written.
 Light module: part of `hybrid enqueue`. What is not here: reading template files (files.templates).
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import time
 
+from hybrid_engine.errors import HomeError
 from hybrid_engine.files import atomic, dropbox, queue, queueview
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
-from hybrid_engine.files.views import queued_record, render_state
 from hybrid_engine.model.ids import keyed_workflow_id, workflow_id
 from hybrid_engine.model.jsontext import decode
 from hybrid_engine.rules.acceptance import make_job
@@ -60,9 +60,7 @@ def submit(layout: Layout, request: dict[str, Any], job: Job) -> bool:
         return False
     with BriefLock(layout) as mine:
         if mine:
-            if is_known(layout, job.id):
-                return False
-            accept(layout, request, job)
+            accept(layout, job)
             return True
     dropbox.drop(layout, request)
     deadline = time.monotonic() + PATIENCE
@@ -70,22 +68,24 @@ def submit(layout: Layout, request: dict[str, Any], job: Job) -> bool:
         time.sleep(_PAUSE)
         with BriefLock(layout) as mine:
             if mine:
-                if not is_known(layout, job.id, inbox=False):
-                    accept(layout, None, job)
+                accept(layout, job)
                 return True
     return False
 
 
-def accept(layout: Layout, request: dict[str, Any] | None, job: Job) -> None:
-    """What an engine does with a dropped job, done by the holder of the lock. `request` is None when it was dropped."""
-    if request is not None:
-        # Not lost to a kill from here on; the queue's sync below is what makes it durable.
-        dropbox.drop(layout, request, durable=False)
-    queue.accept_now(layout, job)
+def accept(layout: Layout, job: Job) -> None:
+    """Accept a job by the holder of the lock: a commit to a log segment of its own. Raises HomeError."""
+    from hybrid_engine.files.log import single
+
     try:
-        atomic.replace(layout.state(job.id), render_state(queued_record(job)))
+        size = single.commit(layout, job)
+    except OSError as error:
+        raise HomeError(f"cannot accept the job in {layout.home}: {error.strerror}") from None
+    if size is None:
+        return  # it was known
+    try:
         atomic.unlink_quietly(dropbox.inbox_path(layout, job.id))
-        queueview.accepted(layout, job, job.queued_at)
+        queueview.accepted(layout, job, job.queued_at, size)
     except OSError:
         pass  # the job is accepted; views come back, and a name left in the inbox is known when it is looked at
 
@@ -102,13 +102,13 @@ def engine_lives(layout: Layout) -> bool:
         return False
 
 
-def is_known(layout: Layout, workflow: str, *, inbox: bool = True) -> bool:
+def is_known(layout: Layout, workflow: str) -> bool:
     """Has a job with this id been dropped or accepted before?"""
-    if inbox and os.path.lexists(dropbox.inbox_path(layout, workflow)):
+    if os.path.lexists(dropbox.inbox_path(layout, workflow)):
         # Whoever dropped it may not have synced its name yet, and it is answered with as if it were safe.
         atomic.sync_folder(layout.inbox)
         return True
-    if queue.is_known(layout, workflow):
+    if os.path.lexists(layout.journal(workflow)):
         return True
     try:
         job = queue.read_job(layout.job(workflow))

@@ -16,16 +16,25 @@ from typing import Any, NamedTuple
 from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files import atomic
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.files.strict import JsonPositions, Positions, parse_json, parse_yaml, read_plain_file
+from hybrid_engine.files.strict import Places, YamlLimits, guarded, parse_document, read_plain_file
 from hybrid_engine.model.explain import BAD_KEY, UNKNOWN_KEY
 from hybrid_engine.model.ids import is_name
 from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.model.template import Template, version_of
 from hybrid_engine.model.words import Json
 from hybrid_engine.rules.linting import Problem, Signature, lint
+from hybrid_engine.rules.unbroken import all_problems, quote_hint
 
 SUFFIXES = (".yaml", ".yml", ".json")
-MAX_BYTES = 1024 * 1024
+BASE_BYTES = 1024 * 1024
+STEP_BYTES = 1024
+EDGE_BYTES = 80
+"""A file may have so many bytes, and so many more for each step and for each need of a step: the most that their names
+take, with what stands around them. A generated graph is as large as it has edges."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Read of any template."""
+YAML = YamlLimits(4 * 1024 * 1024, 400_000)
+"""Read of one in YAML: some ten seconds' work. JSON is read a hundred times faster."""
 MAX_THAWED = 500
 _SETTLED_NS = 100_000_000
 """A file changed this recently may change again without its times showing it (they come from a coarse clock)."""
@@ -88,10 +97,11 @@ class TemplateStore:
             raise known.error.with_traceback(None)
         return known.template
 
-    def current(self, name: str) -> Template:
+    def current(self, name: str, *, keep: bool = True) -> Template:
         """The template to start workflows with: as `load`, but while the file is broken, its last good version.
 
-        What is returned is frozen. `problems` says what is wrong when an older version is in use.
+        What is returned is frozen, unless `keep` is false: then nothing is written. `problems` says what is wrong when
+        an older version is in use.
         """
         try:
             template = self.load(name)
@@ -100,15 +110,17 @@ class TemplateStore:
             last = self._good.get(name) or self._last_good(name)
             if last is None:
                 raise
-            self.freeze(last)
+            if keep:
+                self.freeze(last)
             return last
         except JobError:
             self.problems.pop(name, None)
             raise
         self.problems.pop(name, None)
         self._good[name] = template
-        self.freeze(template)
-        self._point(name, self._loaded[name].stamp, template.version)
+        if keep:
+            self.freeze(template)
+            self._point(name, self._loaded[name].stamp, template.version)
         return template
 
     def findings(self, name: str, functions: Mapping[str, Signature] | None = None) -> list[Problem]:
@@ -156,6 +168,7 @@ class TemplateStore:
             return _Loaded(stamp, settled, data, _template(name, data, path, file), None)
         except TemplateError as error:
             error.file = file
+            error.hint = error.hint or quote_hint(error, data)
             return _Loaded(stamp, settled, data, None, error)
 
     # --- frozen definitions
@@ -255,31 +268,51 @@ def _is_current(known: _Loaded, path: str) -> bool:
 
 
 def _template(name: str, data: bytes, path: str, file: str) -> Template:
+    """The checked template of a file's content. Raises TemplateError, whatever the content does to the checks."""
+    return guarded(lambda: _checked(name, data, path, file), "a template", file, TemplateError)
+
+
+def _checked(name: str, data: bytes, path: str, file: str) -> Template:
     value, positions = _parse(data, path, file)
+    _check_size(value, len(data), file)
     try:
         template = Template.author(value, name)
         if template.name != name:
             hint = f"write name: {name}, leave it out, or rename the file"
             raise TemplateError(f"is {template.name!r} in the file of {name!r}", path="name", code="name", hint=hint)
     except TemplateError as error:
-        raise _placed([Problem.of(problem) for problem in error.problems or (error,)], positions, file) from None
+        raise _placed(all_problems(value, name, error), positions, file) from None
     errors = [problem for problem in lint(template) if problem.severity == "error"]
     if errors:
         raise _placed(errors, positions, file)
     return template
 
 
-def _parse(data: bytes, path: str, file: str) -> tuple[Json, Positions | JsonPositions]:
-    if path.endswith(".json"):
-        return parse_json(data, file=file, error=TemplateError), JsonPositions(data)
-    return parse_yaml(data, file=file, error=TemplateError)
+def _check_size(value: Json, size: int, file: str) -> None:
+    """Is the file no larger than its steps and edges account for? Asked before they are known to be right."""
+    if size <= BASE_BYTES:
+        return
+    steps = value.get("steps") if isinstance(value, dict) else None
+    bodies = list(steps.values()) if isinstance(steps, dict) else []
+    needs = [step.get("needs") for step in bodies if isinstance(step, dict)]
+    edges = sum(len(need) for need in needs if isinstance(need, list))
+    limit = BASE_BYTES + STEP_BYTES * len(bodies) + EDGE_BYTES * edges
+    if size > limit:
+        told = f"a template of {len(bodies)} steps and {edges} needs may have {limit}"
+        hint = "put long commands into files and run those"
+        raise TemplateError(f"is {size} bytes; {told}", file=file, code="too_large", hint=hint)
 
 
-def _placed(problems: list[Problem], positions: Positions | JsonPositions, file: str) -> TemplateError:
+def _parse(data: bytes, path: str, file: str) -> tuple[Json, Places]:
+    return parse_document(data, path, file=file, error=TemplateError, limits=YAML)
+
+
+def _placed(problems: list[Problem], positions: Places, file: str) -> TemplateError:
+    positions.look_up([problem.path for problem in problems])
     placed = [problem.at(file, _place(problem, positions)) for problem in problems]
     placed.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
     return TemplateError.of([problem.as_error() for problem in placed])
 
 
-def _place(problem: Problem, positions: Positions | JsonPositions) -> tuple[int, int] | None:
+def _place(problem: Problem, positions: Places) -> tuple[int, int] | None:
     return positions.locate(problem.path, key=problem.code in (UNKNOWN_KEY, BAD_KEY))

@@ -1,7 +1,7 @@
 """The trash: where a workflow's folder goes, in one rename, before its files are removed one by one.
 
 So nobody ever sees half of a workflow, and a removal that was cut short is finished by the next one. A folder in the
-trash is called `<workflow id>.<unique>`; its `job.json` goes first, so that one without it can only go further. Held by
+trash is called `<workflow id>.<unique>`; its journal goes first, so that one without it can only go further. Held by
 one process at a time (a kernel lock on the folder). Where the workflows lie on another file system than the home, the
 trash is a hidden folder among them. What may be thrown away is not decided here (prune).
 """
@@ -23,6 +23,8 @@ from hybrid_engine.model.ids import is_id
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 512
+RECORDS = ("job.json", "journal.jsonl")
+"""What says which job a workflow is; the first is there in workflows of format 1 only."""
 
 Forget = Callable[[Sequence[str]], bool]
 """Takes workflows out of the index; False when that cannot be done now."""
@@ -79,11 +81,13 @@ def is_wanted(layout: Layout, path: str) -> bool:
 
     `retry` gives it back its name in the queue (which says the same due time) before it does anything else.
     """
-    try:
-        name = queue.name_of(queue.read_job(os.path.join(path, "job.json")))
-    except (HybridError, OSError):
-        return False
-    return os.path.lexists(layout.queued(name)) or has_signals(os.path.join(path, "signals"))
+    for record in RECORDS:
+        try:
+            name = queue.name_of(queue.read_job(os.path.join(path, record)))
+        except (HybridError, OSError):
+            continue
+        return os.path.lexists(layout.queued(name)) or has_signals(os.path.join(path, "signals"))
+    return False
 
 
 def has_signals(folder: str) -> bool:
@@ -140,7 +144,7 @@ def clear(path: str, tell: Callable[[str], object]) -> int:
         tell(f"{path} cannot be opened: {error.strerror}")
         return 0
     try:
-        return _unlink_job(fd) + _clear(fd, path, tell)
+        return _unlink_records(fd) + _clear(fd, path, tell)
     except (OSError, RecursionError) as error:
         tell(f"{path} cannot be removed: {error}")
         return 0
@@ -148,13 +152,16 @@ def clear(path: str, tell: Callable[[str], object]) -> int:
         os.close(fd)
 
 
-def _unlink_job(folder: int) -> int:
-    try:
-        freed = _occupied(os.stat("job.json", dir_fd=folder, follow_symlinks=False))
-        os.unlink("job.json", dir_fd=folder)
-        return freed
-    except OSError:
-        return 0
+def _unlink_records(folder: int) -> int:
+    freed = 0
+    for record in RECORDS:
+        try:
+            size = _occupied(os.stat(record, dir_fd=folder, follow_symlinks=False))
+            os.unlink(record, dir_fd=folder)
+            freed += size
+        except OSError:
+            continue
+    return freed
 
 
 def _clear(folder: int, path: str, tell: Callable[[str], object]) -> int:

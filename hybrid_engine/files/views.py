@@ -7,14 +7,17 @@ good at them. Light module: a queued workflow's first view is written by `hybrid
 from __future__ import annotations
 
 from hybrid_engine.model.jsontext import encoder
+from hybrid_engine.model.waits import sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from hybrid_engine.model.entry import Entry
     from hybrid_engine.model.job import Job
     from hybrid_engine.model.state import StepState, WorkflowState
+    from hybrid_engine.model.waits import Wait
 
 STATE_FORMAT = 1
 QUEUE_FORMAT = 1
@@ -56,12 +59,12 @@ def step_record(step: StepState) -> dict[str, Any]:
 
 
 def queued_record(job: Job, updated_at: str | None = None) -> dict[str, Any]:
-    """The JSON object of `state.json` while there is no journal: what the first event would fold to, with seq 0."""
+    """The JSON object of `state.json` of a job that has not begun: what its first event folds to."""
     record: dict[str, Any] = dict.fromkeys(_STATE_FIELDS)
     for name in ("id", "template", "version", "priority", "user", "trigger", "key", "source", "params", "labels",
                  "queued_at", "due_at", "parent"):  # fmt: skip
         record[name] = getattr(job, name)
-    record.update(status="queued", seq=0, signals=[], updated_at=updated_at or job.queued_at, format=STATE_FORMAT)
+    record.update(status="queued", seq=1, signals=[], updated_at=updated_at or job.queued_at, format=STATE_FORMAT)
     record["steps"] = {name: {"status": "pending", "attempt": 0} for name in job.steps}
     record["progress"] = {"done": 0, "total": len(job.steps), "percent": 0}
     return record
@@ -92,8 +95,20 @@ def queue_line(entry: dict[str, Any]) -> bytes:
     return _encode(entry).encode("utf-8", "backslashreplace")
 
 
-def queue_entry(job: Job, status: str = "queued", waits_for: str | None = None) -> dict[str, Any]:
-    """What `queue-state.json` says of one job."""
+def render_progress(progress: Mapping[str, tuple[float, str | None]]) -> bytes:
+    """The bytes of `progress.json`: what running steps say of themselves, one step a line."""
+    lines = (
+        f"    {_encode(step)}: {_encode({'percent': percent, 'message': message})}"
+        for step, (percent, message) in sorted(progress.items())
+    )
+    text = ",\n".join(lines)
+    return f'{{\n  "format": 1,\n  "steps": {{\n{text}\n  }}\n}}\n'.encode("utf-8", "backslashreplace")
+
+
+def queue_entry(
+    job: Job | Entry, status: str = "queued", waits_for: Wait | None = None, size: int | None = None
+) -> dict[str, Any]:
+    """What `queue-state.json` says of one job. `size` is the length of its journal while it has not begun."""
     return {
         "id": job.id,
         "template": job.template,
@@ -103,7 +118,9 @@ def queue_entry(job: Job, status: str = "queued", waits_for: str | None = None) 
         "status": status,
         "user": job.user,
         "labels": job.labels,
-        "waits_for": waits_for,
+        "size": size,
+        "wait": waits_for.as_record() if waits_for is not None else None,
+        "waits_for": sentence(waits_for),
     }
 
 

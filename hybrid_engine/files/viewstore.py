@@ -1,7 +1,4 @@
-"""Views on their way to the disk (`ports.views.Views`), and the acceptance of jobs (`ports.intake.Acceptor`).
-
-Thin: what views look like is in `views` and `queueview`, how jobs are accepted in `queue`.
-"""
+"""Views on their way to the disk (`ports.views.Views`). Thin: what they look like is in `views` and `queueview`."""
 
 from __future__ import annotations
 
@@ -9,23 +6,42 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hybrid_engine.files import atomic, queue, queueview, views
+from hybrid_engine.files import atomic, journal, queueview, records, views
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.model.job import Job
+from hybrid_engine.files.log.commit_log import FileLog
+from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.state import WorkflowState
 
 
 class FileViews:
-    """The views of one home."""
+    """The views of one home. Those of workflows are written unsynced; a checkpoint makes them durable."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, log: FileLog) -> None:
         self._layout = layout
+        self._log = log
 
     def state_bytes(self, state: WorkflowState) -> bytes:
         return views.render_state(views.state_record(state))
 
     def write_state(self, workflow: str, data: bytes) -> None:
-        atomic.replace(self._layout.state(workflow), data)
+        self._write(workflow, self._layout.state(workflow), data)
+
+    def write_progress(self, workflow: str, progress: Mapping[str, tuple[float, str | None]]) -> None:
+        path = self._layout.progress(workflow)
+        if progress:
+            self._write(workflow, path, views.render_progress(progress))
+        else:
+            atomic.unlink_quietly(path)
+
+    def _write(self, workflow: str, path: str, data: bytes) -> None:
+        """What is wrong with one folder (a step removed it, or put a folder in the file's place) is no failing disk."""
+        try:
+            self._log.settle(workflow)
+            atomic.replace(path, data, tmp=self._layout.temporary(workflow), durable=False)
+            self._log.touch()
+        except OSError as error:
+            if error.errno in atomic.PASSING:
+                raise
 
     def has_state(self, workflow: str) -> bool:
         return os.path.lexists(self._layout.state(workflow))
@@ -34,22 +50,19 @@ class FileViews:
         return os.path.lexists(self._layout.queue_state)
 
     def write_queued(self, workflow: str) -> None:
-        path = self._layout.state(workflow)
-        if os.path.lexists(path):
-            return
-        job = queue.read_job(self._layout.job(workflow))
-        temporary = os.path.join(self._layout.tmp, f"{os.getpid()}-first-{workflow}")
-        atomic.write_new(temporary, views.render_state(views.queued_record(job)))
+        """Raises HybridError when the journal cannot be read."""
+        self._log.settle(workflow)
         try:
-            os.link(temporary, path)  # not a rename: by now the workflow may have a later view, which must stay
-        except FileExistsError:
+            if os.stat(self._layout.state(workflow), follow_symlinks=False).st_size:
+                return  # of no size: a power cut took what was in it
+        except FileNotFoundError:
             pass
-        finally:
-            atomic.unlink_quietly(temporary)
+        state = records.folded(journal.read(self._layout.journal(workflow)))
+        if state is not None:
+            self.write_state(workflow, self.state_bytes(state))
 
-    def queue_line(self, entry: Any) -> bytes:
-        """`entry` has the fields of an `engine.run.Entry`."""
-        return views.queue_line(views.queue_entry(entry, entry.status, entry.waits_for))
+    def queue_line(self, entry: Entry) -> bytes:
+        return views.queue_line(views.queue_entry(entry, entry.status, entry.waits_for, entry.size))
 
     def write_queue(
         self, lines: Iterable[bytes], counts: Mapping[str, int], updated_at: str, engine: Mapping[str, Any] | None
@@ -57,17 +70,3 @@ class FileViews:
         mtime_ns = queueview.queue_mtime(self._layout)
         data = queueview.render(lines, counts, updated_at=updated_at, mtime_ns=mtime_ns, engine=engine)
         atomic.replace(self._layout.queue_state, data)
-
-
-class FileAcceptor:
-    """Makes jobs durable in the queue."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-
-    def lay(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            queue.lay(self._layout, job)
-
-    def announce(self, jobs: list[Job]) -> None:
-        queue.announce_all(self._layout, jobs)

@@ -13,6 +13,7 @@ from hybrid_engine.model.words import Json
 
 FORMAT = 1
 
+WorkKind = Literal["shell", "function"]
 OutcomeKind = Literal["completed", "failed", "timeout", "cancelled", "lost"]
 
 
@@ -39,6 +40,11 @@ class Attempt:
     format: int = FORMAT
 
     @property
+    def kind(self) -> WorkKind:
+        """What kind of work it is: executors choose by it who runs the attempt."""
+        return "function" if self.script is None else "shell"
+
+    @property
     def key(self) -> str:
         return f"{self.workflow}/{self.step}/{self.number}"
 
@@ -61,3 +67,8 @@ class Outcome:
     output: Json = None
     exit_code: int | None = None
     error: dict[str, Json] | None = None
+
+    @property
+    def key(self) -> str:
+        """That of its attempt."""
+        return f"{self.workflow}/{self.step}/{self.number}"

@@ -70,3 +70,18 @@ def duration_text(length: int) -> str:
         whole, rest = divmod(length, MILLISECOND)
         parts.append(f"{whole}.{rest:03d}".rstrip("0") + "ms" if rest else f"{whole}ms")
     return "".join(parts) or "0s"
+
+
+def spoken(length: int) -> str:
+    """A length for people, in at most two units: "0.4 s", "12 s", "3 min 4 s", "2 h 5 min", "3 d 4 h"."""
+    if length < 10 * SECOND:
+        tenths = length // (SECOND // 10)
+        return f"{tenths // 10}.{tenths % 10} s"
+    for unit, part, names in _SPOKEN:
+        if length >= UNITS[unit]:
+            whole, rest = length // UNITS[unit], length % UNITS[unit] // UNITS[part]
+            return f"{whole} {names[0]} {rest} {names[1]}" if rest else f"{whole} {names[0]}"
+    return f"{length // SECOND} s"
+
+
+_SPOKEN = (("d", "h", ("d", "h")), ("h", "m", ("h", "min")), ("m", "s", ("min", "s")))

@@ -5,6 +5,7 @@ Nothing here decides what is right; that is in the models.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -54,6 +55,20 @@ _ELSEWHERE = {
 }
 
 
+_SHAPES = {
+    "retry": "write retry: {attempts: 3}",
+    "concurrency": "write concurrency: name, or concurrency: {pool: name, limit: 2}",
+    "steps": "write steps: {name: {run: command}}",
+    "params": "write params: {name: {type: string}}",
+    "env": "write env: {NAME: value}",
+    "with": "write with: {argument: value}",
+    "labels": "write labels: {name: text}",
+    "defaults": "write defaults: {timeout: 10m}",
+}
+"""What a mapping looks like, for who wrote something else."""
+_NO_MAPPING = frozenset({"dict_type", "model_type", "model_attributes_type"})
+
+
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[TemplateError]:
     """One problem for each thing that is wrong, in the order of the fields."""
     details = error.errors(include_url=False)
@@ -86,12 +101,18 @@ def _problem(item: ErrorDetails, model: type[BaseModel]) -> TemplateError:
     template = _SENTENCES.get(item["type"])
     if template is None:
         return TemplateError(item["msg"], path=path, code=code)
-    hint = None
+    hint = _SHAPES.get(str(loc[-1])) if loc and item["type"] in _NO_MAPPING else None
     if item["type"] == "literal_error":
         hint = did_you_mean(item["input"], [part.strip("' ") for part in str(item["ctx"]["expected"]).split(",")])
-    return TemplateError(
-        template.format(was=_told(item["input"]), **item.get("ctx", {})), path=path, code=code, hint=hint
-    )
+    return TemplateError(template.format(was=_told(item["input"]), **_context(item)), path=path, code=code, hint=hint)
+
+
+def _context(item: ErrorDetails) -> dict[str, Any]:
+    """What pydantic says beside the type; of a mapping that is too long it does not say the length."""
+    context = dict(item.get("ctx", {}))
+    if context.get("actual_length", 0) is None and isinstance(item["input"], Sized):
+        context["actual_length"] = len(item["input"])
+    return context
 
 
 def _told(value: Any) -> str:

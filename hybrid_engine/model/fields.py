@@ -1,7 +1,8 @@
 """The field types of a template: names, durations, environments, numbers.
 
-Each checks one value by itself and says what is wrong in a sentence. No unions of types here: pydantic would report
-a union's errors once per member, at places that do not exist in the author's file.
+Each checks one value by itself and says what is wrong in a sentence; its JSON Schema says the same to editors. No
+unions of types here: pydantic would report a union's errors once per member, at places that do not exist in the
+author's file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import timedelta
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 from hybrid_engine.model.durations import duration_text, microseconds
 from hybrid_engine.model.ids import MAX_NAME, is_name
@@ -70,15 +71,31 @@ def _condition(value: Any) -> str | bool | None:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-FunctionName = Annotated[str, AfterValidator(_function_name)]
-Number = Annotated[Any, BeforeValidator(_number)]
-Condition = Annotated[Any, BeforeValidator(_condition)]
+NAME_SCHEMA = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$", "maxLength": MAX_NAME}
+_FUNCTION_SCHEMA = {"type": "string", "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"}
+DURATION_SCHEMA = {
+    "type": ["string", "number"],
+    "pattern": r"^\s*(\d*\.?\d+\s*|(\d+(\.\d*)?(d|h|ms|m|s) *)+)$",
+    "minimum": 0,
+    "description": "Such as 500ms, 30s, 10m, 1h30m, 1d, or a number of seconds.",
+}
+_VARIABLE_SCHEMA = {"type": "string", "pattern": "^(?!HYBRID_)[A-Za-z_][A-Za-z0-9_]*$"}
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema(NAME_SCHEMA)]
+FunctionName = Annotated[str, AfterValidator(_function_name), WithJsonSchema(_FUNCTION_SCHEMA)]
+Number = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
+Condition = Annotated[Any, BeforeValidator(_condition), WithJsonSchema({"type": ["string", "boolean"]})]
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
     PlainSerializer(lambda value: duration_text(value // _MICROSECOND), return_type=str),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 Environment = dict[
-    Annotated[str, AfterValidator(_environment_name)], Annotated[str, BeforeValidator(_environment_value)]
+    Annotated[str, AfterValidator(_environment_name), WithJsonSchema(_VARIABLE_SCHEMA)],
+    Annotated[
+        str,
+        BeforeValidator(_environment_value),
+        WithJsonSchema({"type": ["string", "number", "boolean", "null"]}),
+    ],
 ]

@@ -254,6 +254,11 @@ class _Written(Template):
     defaults: Defaults = Defaults()
 
 
+def author_schema() -> dict[str, Any]:
+    """The JSON Schema of the models of what an author writes, without the short forms that `author` knows."""
+    return _Written.model_json_schema(by_alias=True)
+
+
 def _named_in_order(steps: Mapping[Any, Any], problems: list[TemplateError]) -> dict[Any, Any]:
     """Each step with its name and with its `needs` in full."""
     named: dict[Any, Any] = {}

@@ -53,13 +53,3 @@ class Inbox(Protocol):
     def signals(self, workflow: str) -> list[tuple[str, str, dict[str, Any]]]: ...
 
     def answer_bell(self, workflow: str) -> None: ...
-
-
-class Acceptor(Protocol):
-    """Makes jobs durable in the queue. Both may be called from any thread."""
-
-    def lay(self, jobs: list[Job]) -> None:
-        """Folders and synced job files: the jobs are on disk but not yet accepted."""
-
-    def announce(self, jobs: list[Job]) -> None:
-        """COMMIT: accepted – the jobs have their durable names in the queue."""

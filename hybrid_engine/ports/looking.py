@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,12 @@ class Rows(Protocol):
 
     def statuses(self, ids: Sequence[str]) -> dict[str, str]: ...
 
+    def meant(self, part: str, most: int) -> list[str]:
+        """Up to `most` ids that `part` may mean, as `rules.shortids.meant` has it."""
+
+    def alike(self, endings: Collection[str]) -> list[str]:
+        """All ids with one of these endings (`rules.shortids.ending`)."""
+
     @property
     def complete(self) -> bool:
         """False while it is being rebuilt."""
@@ -81,8 +87,11 @@ class Looking(Protocol):
     def inbox(self) -> dict[str, int]:
         """How many files lie in the inbox and were not taken yet ("waiting"), and how many were rejected."""
 
-    def matching(self, part: str, most: int) -> list[str]:
-        """Up to `most` ids that begin or end with `part`."""
+    def ids(self) -> Iterable[str]:
+        """The ids of all workflows, and of jobs that lie in the inbox."""
+
+    def requests(self, workflow: str) -> list[dict[str, Any]]:
+        """What people asked of a workflow, oldest first: `type` of the event, `at`, `by`, `reason`."""
 
     def template(self, workflow: str) -> dict[str, Any]:
         """The frozen definition of a workflow, as a JSON object; empty when it cannot be read."""

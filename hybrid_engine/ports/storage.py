@@ -1,8 +1,12 @@
-"""What the engine asks of the place where workflows are kept. `files.store` is the folder; tests have one in memory."""
+"""What the engine asks of the place where workflows are kept. `files` is the folder; tests have one in memory.
+
+Two seams: the `CommitLog`, where facts become durable, one commit for all that happened in a round (in a database: one
+transaction); and the `Store`, which knows jobs, templates and what became of workflows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_engine.model.events import Event
@@ -11,83 +15,102 @@ from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.template import Template
 
 
-class Journal(Protocol):
-    """An open journal. `n` events are in it, `size` bytes."""
+class Turn(NamedTuple):
+    """What was decided for one workflow in one turn: its events, numbered from `first`."""
 
-    n: int
-    size: int
+    workflow: str
+    first: int
+    at: Stamp
+    events: Sequence[Event]
 
-    def append(self, at: Stamp, events: Sequence[Event]) -> None:
-        """Write; durable after `sync`. On OSError nothing of it is in the journal."""
 
-    def sync(self) -> None: ...
+class CommitLog(Protocol):
+    """Where facts become durable. Called from the reactor's thread only."""
 
-    def rewrite(self, keep: int) -> None:
-        """After a failed sync: start a new file with the first `keep` bytes, which an earlier sync confirmed."""
+    def commit(self, turns: Sequence[Turn], removed: Iterable[str] = ()) -> Sequence[int]:
+        """All of it is durable when this returns. On OSError nothing of it is acknowledged, and the same batch must be
+        committed again before any other. Workflows in `removed` are gone: nothing that was committed before is made
+        again of them. Returns how many bytes the journal of each workflow grew."""
 
-    def close(self) -> None: ...
+    def checkpoint(self, done: Callable[[BaseException | None], None]) -> None:
+        """Make what follows from commits durable in its place, in the background, and drop the log of it."""
+
+    def write_behind(self, seconds: float, min_age: float = 0.0) -> bool:
+        """Work for at most so many seconds on what follows from commits and is at least so old (seconds); True when
+        something of that age is left."""
+
+    def when_placed(self, workflows: Sequence[str], done: Callable[[], None]) -> None:
+        """Call when everybody can see these workflows, which were committed just now, in their places."""
+
+    @property
+    def is_dirty(self) -> bool:
+        """Is there anything for a checkpoint to do?"""
+
+    @property
+    def is_behind(self) -> bool:
+        """Is anything committed not in its place yet?"""
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait for a checkpoint."""
 
 
 class History(NamedTuple):
-    """A journal as it was found: its entries (n, at, event) and how it can be written on."""
+    """What was committed of a workflow: (n, at, event), in order."""
 
     entries: Sequence[tuple[int, Stamp, Event]]
-    journal: Journal
 
 
 class Unfinished(NamedTuple):
-    """A job that was found in the queue at a start. `hint` is what an earlier view said of it, if any."""
+    """A job that was found in the queue at a start. `begun` is False when surely nothing but its acceptance is known of
+    it, and None when that cannot be told without looking. `hint` is what an earlier view said of it, if any; `size` the
+    length of its journal in bytes."""
 
     name: str
     workflow: str
-    has_journal: bool
+    begun: bool | None
     hint: dict[str, Any] | None
+    size: int | None
 
 
 class Store(Protocol):
-    """Jobs, templates and journals of one home."""
+    """Jobs, templates and histories of one home."""
 
     def unfinished(self) -> Iterator[Unfinished]:
         """All that lies in the queue, in order. What cannot be a job is put aside on the way."""
 
-    def forget(self, found: Unfinished) -> None:
-        """The job is in the queue under another name, too: an acceptance was cut short and made again."""
-
-    def restore(self, found: Unfinished) -> Job:
-        """The job of a queue file; its folder is made from it when a crash came between the two.
-
-        Raises JobError when the file cannot be a job.
-        """
+    def leave_queue(self, name: str) -> None:
+        """Take this name out of the queue: its workflow has another one, or is no more."""
 
     def job(self, workflow: str, name: str | None = None) -> Job:
-        """`name` is that in the queue: what is missing of the workflow's folder is made again from that file."""
+        """The job as accepted; `name` is that in the queue. Raises JobError."""
 
     def template(self, version: str, workflow: str) -> Template:
         """The frozen template of this version, of which the workflow may have the last copy. Raises TemplateError."""
 
-    def new_journal(self, workflow: str) -> Journal:
-        """The journal of a workflow that has none yet. Nothing is made on disk before its first append."""
-
     def history(self, workflow: str) -> History | None:
-        """Open a journal for writing on; a torn tail is cut (and kept). None when there is none.
+        """What was committed of a workflow; a torn tail is cut (and kept). None when there is nothing.
 
         Raises JournalError for a damaged one.
         """
 
-    def sync_workflow(self, workflow: str) -> None:
-        """Make the names in the workflow's folder durable: once, after the journal's first sync."""
+    def exists(self, workflow: str) -> bool:
+        """Has anything of this workflow been committed? False for one that was removed."""
 
-    def requeue(self, job: Job) -> str:
-        """Give a workflow that goes on again its durable place in the queue; returns its name there."""
+    def settle(self, workflow: str) -> None:
+        """Put what was committed of this workflow in its place now: a process is about to begin there."""
+
+    def requeue(self, job: Job) -> None:
+        """The workflow goes on again: give it its place in the queue, behind its commit."""
 
     def finish(self, job: Job, name: str, view: bytes) -> None:
-        """The last view, durable; then the job leaves the queue. Any thread."""
+        """The workflow has ended: write its last view and take it out of the queue, behind its commit."""
 
     def drop_signal(self, workflow: str, name: str) -> None:
         """The signal has been committed; it need not be seen again."""
 
-    def quarantine(self, workflow: str, reason: str, name: str) -> None:
-        """Put the workflow, and its file in the queue, aside with the reason, untouched."""
+    def quarantine(self, workflow: str, reason: str, name: str | None) -> None:
+        """Put the workflow, and its name in the queue, aside with the reason, untouched."""
 
 
 class Syncer(Protocol):
@@ -98,4 +121,4 @@ class Syncer(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way: a single piece of work may as well be done in place."""
+        """Nothing is under way."""

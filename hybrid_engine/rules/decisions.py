@@ -37,6 +37,14 @@ class Plan:
             for need in needs:
                 self.dependents[need].append(name)
 
+    def definition(self, address: str) -> Step:
+        """The definition of the step that an address (name, then iteration and item) belongs to."""
+        return self.steps.get(address) or self.steps[address.partition(".")[0]]
+
+    def position_of(self, address: str) -> int:
+        """The place of the address's step in its template."""
+        return self.position[address if address in self.position else address.partition(".")[0]]
+
 
 class Frontier:
     """How many needs of each step are not final yet. `blocked` are steps that a failure upstream keeps from running."""
@@ -54,7 +62,7 @@ class Frontier:
 
     def settle(self, name: str, step: StepState) -> list[str]:
         """`name` has reached a final status: return the steps whose needs are all final now."""
-        fails = step_stops_others(self.plan.steps[name], step)
+        fails = step_stops_others(self.plan.definition(name), step)
         free = []
         for behind in self.plan.dependents[name]:
             self.unmet[behind] -= 1
@@ -119,7 +127,7 @@ def _consider(state: WorkflowState, frontier: Frontier, name: str) -> Iterator[E
     step = state.steps[name]
     if step.status != "pending":
         return
-    definition = frontier.plan.steps[name]
+    definition = frontier.plan.definition(name)
     if state.cancel_requested_at:
         yield Record(e.StepCancelled(name, step.attempt))
     elif name in frontier.blocked:
@@ -150,7 +158,7 @@ def conclusion_of(state: WorkflowState, plan: Plan) -> e.Event:
     stopped = [
         name
         for name, step in state.steps.items()
-        if step.status in ("failed", "cancelled") and not plan.steps[name].continue_on_error
+        if step.status in ("failed", "cancelled") and not plan.definition(name).continue_on_error
     ]
     if not stopped:
         return e.WorkflowCompleted()

@@ -12,51 +12,8 @@ from typing import Any
 
 from hybrid_engine.errors import ExpressionError
 from hybrid_engine.model.words import Json
+from hybrid_engine.rules.expression_values import MAX_DIGITS, MAX_TEXT, bounded, check_size, too_large
 from hybrid_engine.rules.params import told
-
-MAX_TEXT = 1_000_000
-"""Characters of any text an expression makes."""
-MAX_ITEMS = 100_000
-MAX_DIGITS = 100
-_HUGE: int = 10**MAX_DIGITS
-
-
-def bounded(value: Json) -> Json:
-    """Return `value` when it is finite and not too large; raise ExpressionError otherwise."""
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise too_large(f"a text of {len(value)} characters")
-    elif isinstance(value, float):
-        if value - value != 0.0:
-            raise ExpressionError("the result is not a finite number", code="not_finite")
-    elif isinstance(value, int):
-        if not -_HUGE < value < _HUGE:
-            raise too_large(f"a number of more than {MAX_DIGITS} digits")
-    elif isinstance(value, list) and len(value) > MAX_ITEMS:
-        raise too_large(f"a list of {len(value)} elements")
-    return value
-
-
-def too_large(what: str) -> ExpressionError:
-    return ExpressionError(f"the result would be {what}", code="too_large")
-
-
-def check_size(value: Json) -> None:
-    """Refuse a value whose JSON would be much longer than MAX_TEXT. Shared parts count each time they are used."""
-    size = 0
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        size += 1
-        if isinstance(item, str):
-            size += len(item)
-        elif isinstance(item, list):
-            todo.extend(item)
-        elif isinstance(item, Mapping):
-            todo.extend(item.values())
-            size += sum(map(len, item))
-        if size + len(todo) > 2 * MAX_TEXT:
-            raise too_large("too large")
 
 
 def as_text(value: Json) -> str:

@@ -25,6 +25,9 @@ MAX_DIGITS = 100
 MAX_PARTS = 200
 """Expressions in one text."""
 
+COMPUTED = "[]"
+"""In a reference, in place of what only the evaluation knows: `steps[params.which].output` is `steps.[]`."""
+
 CONSTANTS = {"true": True, "false": False, "null": None}
 
 ALLOWED = (
@@ -85,14 +88,15 @@ def parse(text: str) -> Program:
         raise ExpressionError(f"the expression is longer than {MAX_LENGTH} characters", code="too_large")
     try:
         tree = ast.parse(_as_python(text), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except Exception as error:
         raise _syntax(text, error) from None
     _check(tree)
     return Program(text, tree.body, frozenset(_references(tree.body)))
 
 
 def dotted(node: ast.expr) -> tuple[list[str], list[ast.expr]] | None:
-    """`a.b['c'][0]` as ([a, b, c, 0], []); a computed index ends the path and is handed back. None for no name."""
+    """`a.b['c'][0]` as ([a, b, c, 0], []); a computed index ends the path as COMPUTED and is handed back. None for no
+    name."""
     path: list[str] = []
     computed: list[ast.expr] = []
     while True:
@@ -104,7 +108,7 @@ def dotted(node: ast.expr) -> tuple[list[str], list[ast.expr]] | None:
                 path.append(str(node.slice.value))
             else:
                 computed.append(node.slice)
-                path.clear()
+                path[:] = [COMPUTED]
             node = node.value
         elif isinstance(node, ast.Name):
             path.append(node.id)

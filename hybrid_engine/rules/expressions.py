@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from simpleeval import InvalidExpression, SimpleEval
+from simpleeval import SimpleEval
 
 from hybrid_engine.errors import ExpressionError
 from hybrid_engine.model.nearest import did_you_mean
 from hybrid_engine.model.words import Json
-from hybrid_engine.rules import expression_functions as functions
-from hybrid_engine.rules.expression_functions import FUNCTIONS, as_text, bounded, check_size, same, truth
+from hybrid_engine.rules.expression_functions import FUNCTIONS, as_text, same, truth
 from hybrid_engine.rules.expression_syntax import CONSTANTS, Program, parse, split
+from hybrid_engine.rules.expression_values import MAX_ALL, MAX_ITEMS, MAX_TEXT, bounded, check_size, plain, too_large
 from hybrid_engine.rules.params import told
 
 Names = Mapping[str, Any]
@@ -74,7 +74,19 @@ def references(value: Json) -> set[str]:
 
 
 def evaluate(value: Json, names: Names) -> Json:
-    """The value with every expression in it replaced by its result. Raises ExpressionError."""
+    """The value with every expression in it replaced by its result, as plain JSON. Raises ExpressionError only."""
+    try:
+        result = _evaluated(value, names)
+        if isinstance(result, dict | list):
+            check_size(result, MAX_ALL)
+        return result
+    except ExpressionError:
+        raise
+    except Exception as error:
+        raise _unforeseen(error) from None
+
+
+def _evaluated(value: Json, names: Names) -> Json:
     if isinstance(value, str):
         return _text(value, names) if "${{" in value else value
     if isinstance(value, Mapping):
@@ -103,7 +115,7 @@ def _condition(text: str) -> Program:
 
 def _inside(value: Json, names: Names, key: str) -> Json:
     try:
-        return evaluate(value, names)
+        return _evaluated(value, names)
     except ExpressionError as error:
         error.path = f"{key}.{error.path}" if error.path else str(key)
         raise
@@ -116,8 +128,8 @@ def _text(text: str, names: Names) -> Json:
     result = ""
     for part in parts:
         result += as_text(_run(part, names)) if isinstance(part, Program) else part
-        if len(result) > functions.MAX_TEXT:
-            raise functions.too_large(f"a text of more than {functions.MAX_TEXT} characters")
+        if len(result) > MAX_TEXT:
+            raise too_large(f"a text of more than {MAX_TEXT} characters")
     return result
 
 
@@ -147,29 +159,30 @@ def _all_references(value: Json, path: str) -> Iterator[str]:
 
 
 def _run(program: Program, names: Names) -> Json:
+    """The program's value as plain JSON. Raises ExpressionError, whatever the evaluation raises."""
     try:
-        result = _Evaluator(names)._eval(program.tree)
-        if isinstance(result, Mapping | list):
-            check_size(result)
-            return dict(result) if isinstance(result, Mapping) else result
-        return bounded(result)
+        return plain(_Evaluator(names)._eval(program.tree))
     except ExpressionError as error:
         if f"`{program.text:.60}`" not in error.message:
             error.message = f"{error.message}, in `{program.text:.60}`"
         raise
-    except (InvalidExpression, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ExpressionError(f"{error} in `{program.text:.60}`", code="failed") from None
+    except Exception as error:
+        raise _unforeseen(error, f" in `{program.text:.60}`") from None
+
+
+def _unforeseen(error: Exception, where: str = "") -> ExpressionError:
+    return ExpressionError(f"{str(error)[:200] or type(error).__name__}{where}", code="failed")
 
 
 def _add(one: Json, other: Json) -> Json:
     if isinstance(one, str) and isinstance(other, str):
-        limit = functions.MAX_TEXT
+        limit = MAX_TEXT
     elif isinstance(one, list) and isinstance(other, list):
-        limit = functions.MAX_ITEMS
+        limit = MAX_ITEMS
     else:
         return _add_numbers(one, other)
     if len(one) + len(other) > limit:
-        raise functions.too_large("too long")
+        raise too_large("too long")
     return operator.add(one, other)
 
 

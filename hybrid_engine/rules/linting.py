@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from hybrid_engine.errors import ExpressionError, InputError, TemplateError
 from hybrid_engine.model.nearest import did_you_mean, nearest
 from hybrid_engine.model.template import Concurrency, Step, Template
+from hybrid_engine.rules.expression_syntax import COMPUTED
 from hybrid_engine.rules.expressions import compile_condition, compile_value
 from hybrid_engine.rules.graph import Ancestry, graph_problems
 from hybrid_engine.rules.params import check_value
@@ -78,6 +79,7 @@ def lint(template: Template, functions: Mapping[str, Signature] | None = None) -
     found = [Problem.of(error) for error in graph_problems(template.steps)]
     order = Ancestry(template.steps) if not found else None
     found += _params(template)
+    found += _labels(template)
     found += _environment(template)
     for name, step in template.steps.items():
         found += _expressions(template, name, step, order)
@@ -91,6 +93,8 @@ def lint(template: Template, functions: Mapping[str, Signature] | None = None) -
 def _params(template: Template) -> Iterator[Problem]:
     """Defaults and choices must be what the parameter wants."""
     for name, spec in template.params.items():
+        if isinstance(spec.default, str) and "${{" in spec.default:
+            yield Problem("warning", f"params.{name}.default", "is taken as it is: ${{ }} is not evaluated here")
         plain = spec.model_dump(mode="json", exclude_defaults=True)
         for index, choice in enumerate(spec.choices or ()):
             try:
@@ -102,6 +106,15 @@ def _params(template: Template) -> Iterator[Problem]:
                 check_value(plain, spec.default)
             except ValueError as error:
                 yield Problem("error", f"params.{name}.default", str(error), code="bad_default")
+
+
+def _labels(template: Template) -> Iterator[Problem]:
+    """Labels are read by those who look for workflows, before any of it runs: there is nothing to evaluate."""
+    for name, text in template.labels.items():
+        if "${{" in text:
+            message = "labels are plain text: ${{ }} is not evaluated here"
+            hint = "give what differs from job to job as a label of the job"
+            yield Problem("error", f"labels.{name}", message, hint, "not_an_expression")
 
 
 def _environment(template: Template) -> Iterator[Problem]:
@@ -143,7 +156,9 @@ def _reference(template: Template, path: str, reference: str, order: Ancestry | 
     root, *rest = reference.split(".")
     if root not in ROOTS:
         yield Problem("error", path, f"there is no name {root!r}", did_you_mean(root, ROOTS), "unknown_name")
-    elif not rest:
+    elif root == "steps":
+        yield from _step_reference(template, path, rest, order)
+    elif not rest or rest[0] == COMPUTED:
         return
     elif root == "params" and rest[0] not in template.params:
         hint: str | None = did_you_mean(rest[0], template.params) or "the template has no parameters"
@@ -151,12 +166,13 @@ def _reference(template: Template, path: str, reference: str, order: Ancestry | 
     elif root == "workflow" and rest[0] not in WORKFLOW_FIELDS:
         hint = did_you_mean(rest[0], WORKFLOW_FIELDS)
         yield Problem("error", path, f"a workflow has no {rest[0]!r}", hint, "unknown_name")
-    elif root == "steps":
-        yield from _step_reference(template, path, rest, order)
 
 
 def _step_reference(template: Template, path: str, rest: list[str], order: Ancestry | None) -> Iterator[Problem]:
-    name = rest[0]
+    name = rest[0] if rest else COMPUTED
+    if name == COMPUTED:
+        yield from _any_step(path, computed=bool(rest))
+        return
     if name not in template.steps:
         yield Problem("error", path, f"there is no step {name!r}", _step_hint(name, template), "unknown_step")
         return
@@ -169,10 +185,20 @@ def _step_reference(template: Template, path: str, rest: list[str], order: Ances
         else:
             message = f"step {name!r} need not be over by then"
             yield Problem("error", path, message, f"add needs: {name}", "not_before")
-    if len(rest) > 1 and rest[1] not in STEP_FIELDS:
+    if len(rest) > 1 and rest[1] not in (*STEP_FIELDS, COMPUTED):
         near = "output" if rest[1] in ("result", "outputs") else nearest(rest[1], STEP_FIELDS)
         hint = f"did you mean {near!r}?" if near else f"write steps.{name}.output.{rest[1]}"
         yield Problem("error", path, f"a step has no {rest[1]!r}", hint, "unknown_name")
+
+
+def _any_step(path: str, *, computed: bool) -> Iterator[Problem]:
+    """`steps` as a whole, or with a name that only the evaluation knows."""
+    if path.startswith("env."):
+        message = "the template's env is for all steps, so it can know none"
+        yield Problem("error", path, message, "write it in the env of the steps that need it", "not_before")
+    elif not computed:
+        message = "steps as a whole has all steps, also those that need not be over by then"
+        yield Problem("warning", path, message, "write steps.<name>.output", "not_before")
 
 
 def _step_hint(name: str, template: Template) -> str | None:

@@ -7,7 +7,7 @@ module level, and pydantic's pattern engine only when a parameter has a pattern.
 from __future__ import annotations
 
 from hybrid_engine.errors import JobError
-from hybrid_engine.model.jsontext import decode
+from hybrid_engine.model.jsontext import decode, encode
 from hybrid_engine.model.nearest import did_you_mean
 
 TYPE_CHECKING = False
@@ -24,6 +24,10 @@ TYPES: dict[str, str] = {
     "array": "a list",
 }
 MAX_DIGITS = 100
+MAX_DEPTH = 64
+"""Of a value, as in the documents that values come from."""
+MAX_PROBLEMS = 100
+"""So many are told. Each is looked for in the file and compared with all right names, and a file may have 100,000."""
 MAX_MATCHED = 100_000
 """Characters of a value that a pattern is applied to; a longer one must be bounded by max_length anyway."""
 
@@ -44,6 +48,9 @@ def check_params(specs: Mapping[str, dict[str, Any]], given: object, *, coerce: 
     problems: list[JobError] = []
     for name in given:
         if name not in specs:
+            if len(problems) == MAX_PROBLEMS:
+                problems.append(too_many("params"))
+                break
             problems.append(_unknown(name, specs))
     params: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -82,13 +89,38 @@ def check_value(spec: Mapping[str, Any], value: Any) -> Any:
     return value
 
 
+def too_many(path: str | None = None) -> JobError:
+    """The last problem of a list that is cut."""
+    message = f"more than {MAX_PROBLEMS} problems; the rest is not looked at"
+    return JobError(message, path=path, code="too_many_problems")
+
+
+def not_plain(value: object) -> tuple[str, str] | None:
+    """(code, sentence) when this would not come back from JSON as it is, or is nested too deep.
+
+    Programs and command lines may hand over what no file holds; a key that is not text changes when it is written.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        containers = [item for item in level if isinstance(item, dict | list | tuple)]
+        if not containers:
+            return None
+        level = []
+        for item in containers:
+            for key in item if isinstance(item, dict) else ():
+                if not isinstance(key, str):
+                    return "not_json", f"has a key that is not text: {told(key)}"
+            level.extend(item.values() if isinstance(item, dict) else item)
+    return "too_deep", f"is nested deeper than {MAX_DEPTH}"
+
+
 def told(value: object) -> str:
     """A value as an error shows it: short, in the words of the file it came from."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):
+    if hasattr(value, "keys"):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
@@ -166,9 +198,15 @@ def _number(text: str) -> Any:
 
 def _json(text: str) -> Any:
     try:
-        return decode(text)
+        value = decode(text)
+        problem = not_plain(value)
+        if problem is None:
+            encode(value).encode()  # raises for a number that is infinite and for half of a surrogate pair
     except ValueError as error:
         raise ValueError(f"must be JSON, and is not: {error}") from None
+    if problem:
+        raise ValueError(problem[1])
+    return value
 
 
 def _unknown(name: object, specs: Mapping[str, Any]) -> JobError:

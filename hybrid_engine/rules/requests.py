@@ -11,7 +11,7 @@ from hybrid_engine.model.ids import check_id, check_name, check_user, is_name
 from hybrid_engine.model.job import FORMAT, REQUEST_FIELDS
 from hybrid_engine.model.jsontext import encode
 from hybrid_engine.model.nearest import did_you_mean
-from hybrid_engine.rules.params import told
+from hybrid_engine.rules.params import MAX_PROBLEMS, not_plain, told, too_many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def check_request(raw: object) -> dict[str, Any]:
     problems: list[InputError] = []
     request: dict[str, Any] = {}
     for field, value in raw.items():
+        if len(problems) >= MAX_PROBLEMS:
+            problems.append(too_many())
+            break
         check = _CHECKS.get(field)
         try:
             if check is None:
@@ -92,10 +95,11 @@ def _params(value: object) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise JobError(f"a parameter's name must be text, not {told(name)}", code="wrong_type")
+    if problem := not_plain(value):
+        code, message = problem
+        raise JobError(message, code=code)
     try:
         size = len(encode(value).encode())
-    except RecursionError:
-        raise JobError("is nested too deeply", code="too_deep") from None
     except (TypeError, ValueError) as error:
         raise JobError(f"is not JSON: {error}", code="not_json") from None
     if size > MAX_PARAMS:

@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -192,6 +192,19 @@ class Index:
     def statuses(self, ids: Sequence[str]) -> dict[str, str]:
         """The status of those of `ids` that are in the index."""
         return dict(self._all(f"SELECT id, status FROM workflows WHERE id IN {_IDS}", (json.dumps(list(ids)),)))
+
+    def meant(self, part: str, most: int) -> list[str]:
+        """Up to `most` ids that end with `part`; when none does, that begin with it, or contain it. Reads ids only."""
+        for term, values in listing.parts_of_ids(part):
+            found = self._all(f"SELECT id FROM workflows WHERE {term} ORDER BY id LIMIT ?", (*values, most))
+            if found:
+                return [row[0] for row in found]
+        return []
+
+    def alike(self, endings: Collection[str]) -> list[str]:
+        """All ids with one of these endings (`rules.shortids.ending`)."""
+        sql = f"SELECT id FROM workflows WHERE {listing.ENDING} IN {_IDS}"
+        return [row[0] for row in self._all(sql, (json.dumps(list(endings)),))]
 
     def ids_after(self, n: int, limit: int) -> list[tuple[int, str]]:
         """(row number, id) of the next rows behind number `n`: a walk over everything in bounded memory."""

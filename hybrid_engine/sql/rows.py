@@ -40,10 +40,10 @@ def row_of(record: Mapping[str, Any] | WorkflowState) -> Row:
 
 
 def row_of_job(job: Job) -> Row:
-    """The row of an accepted job whose journal has not begun."""
+    """The row of a job of which nothing but its acceptance, its first event, is known."""
     id_, template, version, priority, user, trigger, key, queued_at, due_at, labels = _of_job(job)
     return (
-        id_, 0, template, version, "queued", priority, user, trigger, key, queued_at, due_at, None, None, None,
+        id_, 1, template, version, "queued", priority, user, trigger, key, queued_at, due_at, None, None, None,
         _labels(labels),
     )  # fmt: skip
 

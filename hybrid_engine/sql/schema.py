@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from hybrid_engine.errors import HybridError
 from hybrid_engine.model.words import WORKFLOW_STATUSES
+from hybrid_engine.sql import listing
 
 VERSION = 1
 """Stamped as `user_version`; an index of any other version is rebuilt."""
@@ -35,6 +36,7 @@ CREATE INDEX by_template_and_status ON workflows (template, status, queued_at);
 CREATE INDEX by_user ON workflows (user, queued_at);
 CREATE INDEX by_key ON workflows (key, queued_at) WHERE key IS NOT NULL;
 CREATE INDEX by_end ON workflows (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX by_ending ON workflows ({listing.ENDING});
 CREATE TABLE labels (
   name TEXT NOT NULL, value TEXT NOT NULL, queued_at TEXT NOT NULL, n INTEGER NOT NULL,
   PRIMARY KEY (name, value, queued_at, n)) WITHOUT ROWID;

@@ -38,10 +38,13 @@ def test_nothing_is_left_to_be_done() -> None:
 @pytest.mark.parametrize(
     ("call", "rooms"),
     [
-        (r"os\.(replace|fsync|fdatasync)\(", {"files/atomic.py", "execution/worker.py", "sql/schema.py", "logs.py"}),
+        (
+            r"os\.(replace|fsync|fdatasync)\(",
+            {"files/atomic.py", "execution/worker_process.py", "sql/schema.py", "logs.py"},
+        ),
         (r"^\s*(import|from) watchdog", {"files/watcher.py"}),
         (r"^\s*(import|from) filelock", {"files/lock.py"}),
-        (r"^\s*(import|from) ruamel", {"files/strict_yaml.py"}),
+        (r"^\s*(import|from) ruamel", {"files/strict/yamlevents.py"}),
         (r"^\s*(import|from) simpleeval", {"rules/expressions.py"}),
     ],
 )

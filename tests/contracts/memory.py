@@ -1,8 +1,8 @@
-"""The seams in memory: a disk, a reactor with a clock of its own, a syncer, an executor. No thread, no file, no sleep.
+"""The seams in memory: a disk with its log, a reactor with its own clock, an executor. No thread, no file, no sleep.
 
 `Disk` and `World` outlive an engine as files and processes do; `MemoryEngine` is one life of an engine on them, put
-together as bootstrap does it. Everything that may happen in any order (a sync that ends, an attempt that ends) happens
-when the test says so. A fault is raised once for each that is in `Disk.faults`.
+together as bootstrap does it. What may happen in any order (an attempt that ends) happens when the test says so. A
+fault is raised once for each that is in `Disk.faults`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,34 @@ import errno
 import heapq
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Any
 
 from builders import START
 
 from hybrid_engine.engine.driver import Driver
+from hybrid_engine.engine.gate import Gate
 from hybrid_engine.engine.recovery import Recovery
-from hybrid_engine.engine.run import Entry, Run, Signal
+from hybrid_engine.engine.run import Run
+from hybrid_engine.engine.turn import job_of
+from hybrid_engine.engine.work import Work as EngineWork
 from hybrid_engine.errors import JobError, JournalError
 from hybrid_engine.files import journal as codec
 from hybrid_engine.files import views
 from hybrid_engine.model.attempt import Attempt, Outcome
-from hybrid_engine.model.events import Event
+from hybrid_engine.model.entry import Entry
+from hybrid_engine.model.events import Event, WorkflowCreated
 from hybrid_engine.model.ids import parse_queue_name, queue_name
 from hybrid_engine.model.job import Job
+from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
 from hybrid_engine.ports.execution import Listener, ProgressListener
-from hybrid_engine.ports.storage import History, Store, Unfinished
+from hybrid_engine.ports.storage import CommitLog, History, Store, Turn, Unfinished
 from hybrid_engine.rules.transitions import fold
 
 Work = Callable[[], None]
@@ -41,31 +47,19 @@ Done = Callable[[BaseException | None], None]
 # --- the disk -------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Written:
-    """A file that is appended to: `data` is what was written, of which `synced` bytes are sure."""
-
-    data: bytearray = field(default_factory=bytearray)
-    synced: int = 0
-
-
 class Disk:
-    """What a home holds. `crash` is what a kill, or with `power` a power cut, makes of it."""
+    """What a home holds. `crash` is what a kill, or with `dice` a power cut, makes of it."""
 
     def __init__(self) -> None:
         self.templates: dict[str, Template] = {}
-        self.jobs: dict[str, Job] = {}
         self.queue: set[str] = set()
-        self.journals: dict[str, Written] = {}
+        self.journals: dict[str, bytearray] = {}
         self.states: dict[str, bytes] = {}
         self.signals: dict[str, dict[str, Signal]] = defaultdict(dict)
         self.quarantined: dict[str, str] = {}
         self.faults: deque[str] = deque()
-
-    def accept(self, job: Job, template: Template) -> None:
-        self.templates[template.version] = template
-        self.jobs[job.id] = job
-        self.queue.add(queue_name(job.priority, job.due_at, job.id))
+        self.inbox: dict[str, Job] = {}
+        self.unsure: list[Turn] = []
 
     def fault(self, operation: str) -> None:
         """Raise when the next fault is one of this operation."""
@@ -73,10 +67,20 @@ class Disk:
             self.faults.popleft()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def write(self, turns: Sequence[Turn]) -> list[int]:
+        """Put turns into their journals: all that was committed is there for sure."""
+        sizes = []
+        lines = [codec.encode(first, moment, events) for _, first, moment, events in turns]
+        for (workflow, first, _, _), data in zip(turns, lines, strict=True):
+            journal = self.journals.setdefault(workflow, bytearray())
+            assert len(codec.parse(bytes(journal)).entries) == first - 1, "a hole, or events that are there already"
+            journal += data
+            sizes.append(len(data))
+        return sizes
+
     def entries(self, workflow: str) -> list[codec.Entry]:
-        """What is in a journal for sure."""
-        written = self.journals.get(workflow, Written())
-        return codec.parse(bytes(written.data[: written.synced])).entries
+        """What was committed of a workflow."""
+        return codec.parse(bytes(self.journals.get(workflow, b""))).entries
 
     def events(self, workflow: str) -> list[Event]:
         return [entry.event for entry in self.entries(workflow)]
@@ -85,51 +89,60 @@ class Disk:
         """What a journal adds up to."""
         return fold((entry.n, entry.at, entry.event) for entry in self.entries(workflow))
 
-    def crash(self, keep: Callable[[int, int], int] = lambda least, most: most) -> None:
-        """`keep(least, most)` chooses how many bytes of each journal are left, of which `least` are sure."""
-        for written in self.journals.values():
-            del written.data[keep(written.synced, len(written.data)) :]
-            written.synced = len(written.data)
+    def crash(self, dice: Random | None = None) -> None:
+        """A batch whose commit failed may be there after a power cut, or not. What was written behind commits may be
+        lost, and the log has it: a replay makes it again."""
+        if self.unsure and dice is not None and dice.random() < 0.5:
+            self.write(self.unsure)
+        self.unsure = []
         self.faults.clear()
+        self.replay()
+
+    def replay(self) -> None:
+        """Bring names and views in line with what was committed."""
+        self.queue.clear()
+        for workflow in self.journals:
+            state = self.state(workflow)
+            assert state is not None
+            self.states[workflow] = views.render_state(views.state_record(state))
+            if not state.is_final:
+                self.queue.add(queue_name(state.priority, state.due_at, workflow))
 
 
-class MemoryJournal:
-    """`ports.storage.Journal`."""
+class MemoryLog:
+    """`ports.storage.CommitLog`: everything is in its place at once."""
 
-    def __init__(self, disk: Disk, workflow: str, n: int = 0, size: int = 0) -> None:
-        self.n = n
-        self.size = size
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._workflow = workflow
+        self.is_dirty = False
+        self.is_behind = False
+        self.size = 0
 
-    @property
-    def _written(self) -> Written:
-        return self._disk.journals.setdefault(self._workflow, Written())
+    def commit(self, turns: Sequence[Turn], removed: Iterable[str] = ()) -> list[int]:
+        if self._disk.unsure:
+            assert list(turns) == self._disk.unsure, "another batch than the one that failed"
+        try:
+            self._disk.fault("commit")
+        except OSError:
+            self._disk.unsure = [Turn(*turn[:3], list(turn.events)) for turn in turns]
+            raise
+        self._disk.unsure = []
+        for workflow in removed:
+            self._disk.journals.pop(workflow, None)
+        sizes = self._disk.write(turns)
+        for turn in turns:
+            if turn.first == 1 and isinstance(created := turn.events[0], WorkflowCreated):
+                self._disk.queue.add(queue_name(created.priority, created.due_at, created.workflow))
+        return sizes
 
-    def append(self, at: str, events: Sequence[Event]) -> None:
-        data = codec.encode(self.n + 1, at, events)
-        self._disk.fault("append")
-        written = self._written
-        assert len(written.data) == self.size, "somebody else has written here, or garbage is left"
-        written.data += data
-        self.size += len(data)
-        self.n += len(events)
+    def checkpoint(self, done: Done) -> None:
+        done(None)
 
-    def sync(self) -> None:
-        self._disk.fault("sync")
-        self._written.synced = len(self._written.data)
+    def write_behind(self, seconds: float, min_age: float = 0.0) -> bool:
+        return False
 
-    def rewrite(self, keep: int) -> None:
-        self._disk.fault("rewrite")
-        written = self._written
-        reading = codec.parse(bytes(written.data[:keep]))
-        if reading.good != keep:
-            raise JournalError(f"cannot be read back up to byte {keep}")
-        self._disk.journals[self._workflow] = Written(written.data[:keep], keep)
-        self.n, self.size = len(reading.entries), keep
-
-    def close(self) -> None:
-        pass
+    def when_placed(self, workflows: Sequence[str], done: Work) -> None:
+        done()
 
 
 class MemoryStore:
@@ -142,58 +155,50 @@ class MemoryStore:
         for name in sorted(self._disk.queue):
             parsed = parse_queue_name(name)
             assert parsed is not None
-            yield Unfinished(name, parsed[2], parsed[2] in self._disk.journals, None)
+            yield Unfinished(name, parsed[2], None, None, len(self._disk.journals[parsed[2]]))
 
-    def forget(self, found: Unfinished) -> None:
-        self._disk.queue.discard(found.name)
+    def leave_queue(self, name: str) -> None:
+        self._disk.queue.discard(name)
 
-    def restore(self, found: Unfinished) -> Job:
-        return self.job(found.workflow)
+    def exists(self, workflow: str) -> bool:
+        return workflow in self._disk.journals
+
+    def settle(self, workflow: str) -> None:
+        self._disk.fault("settle")
 
     def job(self, workflow: str, name: str | None = None) -> Job:
-        if workflow not in self._disk.jobs:
+        state = self._disk.state(workflow)
+        if state is None:
             raise JobError(f"there is no job {workflow}", code="missing")
-        return self._disk.jobs[workflow]
+        return job_of(state)
 
     def template(self, version: str, workflow: str) -> Template:
         return self._disk.templates[version]
 
-    def new_journal(self, workflow: str) -> MemoryJournal:
-        return MemoryJournal(self._disk, workflow)
-
     def history(self, workflow: str) -> History | None:
         if workflow not in self._disk.journals:
             return None
-        written = self._disk.journals[workflow]
-        reading = codec.parse(bytes(written.data))
+        reading = codec.parse(bytes(self._disk.journals[workflow]))
         if reading.damage:
             raise JournalError(reading.damage)
-        del written.data[reading.good :]
-        written.synced = min(written.synced, reading.good)
-        if not reading.entries:
-            return None
-        entries = [(entry.n, entry.at, entry.event) for entry in reading.entries]
-        return History(entries, MemoryJournal(self._disk, workflow, len(entries), reading.good))
+        del self._disk.journals[workflow][reading.good :]
+        return History([(entry.n, entry.at, entry.event) for entry in reading.entries])
 
-    def sync_workflow(self, workflow: str) -> None:
-        self._disk.fault("sync_workflow")
-
-    def requeue(self, job: Job) -> str:
-        name = queue_name(job.priority, job.due_at, job.id)
-        self._disk.queue.add(name)
-        return name
+    def requeue(self, job: Job) -> None:
+        self._disk.queue.add(queue_name(job.priority, job.due_at, job.id))
 
     def finish(self, job: Job, name: str, view: bytes) -> None:
-        self._disk.fault("finish")
         self._disk.states[job.id] = view
         self._disk.queue.discard(name)
 
     def drop_signal(self, workflow: str, name: str) -> None:
         self._disk.signals[workflow].pop(name, None)
 
-    def quarantine(self, workflow: str, reason: str, name: str) -> None:
+    def quarantine(self, workflow: str, reason: str, name: str | None) -> None:
         self._disk.quarantined[workflow] = reason
-        self._disk.queue.discard(name)
+        self._disk.journals.pop(workflow, None)
+        if name is not None:
+            self._disk.queue.discard(name)
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------
@@ -382,30 +387,30 @@ class MemoryExecutor:
 
 
 class MemoryWatcher:
-    """`engine.watching.Watcher`, which does as the keeper does: about a disk that fails, and with views."""
+    """`engine.watching.Watcher`, which does as the projector does: about a disk that fails, and with views."""
 
-    def __init__(self, disk: Disk, syncer: MemorySyncer) -> None:
+    def __init__(self, disk: Disk, gate: Gate, *, real_home: bool = False) -> None:
         self._disk = disk
-        self._syncer = syncer
-        self.driver: Driver | None = None
-        self.recovery: Recovery | None = None
+        self._gate = gate
+        self._real_home = real_home
+        self.accepted_ones: list[Job] = []
         self.stuck_ones: dict[str, BaseException] = {}
         self.ended: list[str] = []
+        self.progress: dict[str, dict[str, tuple[float, str | None]]] = {}
+
+    def accepted(self, entry: Entry, job: Job) -> None:
+        assert self._real_home or job.id in self._disk.journals, "shown before it is committed"
+        self.accepted_ones.append(job)
 
     def changed(self, run: Run) -> None:
-        """Write a view. While it is on its way, no other one of the same workflow is."""
-        assert not run.committing, "a view would show what is not committed"
-        if run.viewing:
-            return
-        view = self.last_view(run)
-        run.viewing = True
+        assert not run.events, "a view would show what is not committed"
+        self._disk.states[run.id] = self.last_view(run)
 
-        def done(error: BaseException | None) -> None:
-            run.viewing = False
-            assert self.driver is not None
-            self.driver.closer.view_written(run)
+    def resting(self, run: Run) -> None:
+        self.changed(run)
 
-        self._syncer.submit(lambda: self._disk.states.update({run.id: view}), done)
+    def progressed(self, run: Run) -> None:
+        self.progress[run.id] = dict(run.progress)
 
     def last_view(self, run: Run) -> bytes:
         return views.render_state(views.state_record(run.state))
@@ -413,16 +418,15 @@ class MemoryWatcher:
     def finished(self, run: Run) -> None:
         self.ended.append(run.id)
 
-    def reopen(self, workflow: str) -> Run | None:
-        assert self.recovery is not None
-        return self.recovery.reopen(workflow)
+    def removed(self, workflow: str) -> None:
+        self.ended.append(workflow)
 
     def stuck(self, workflow: str, error: BaseException) -> None:
         self.stuck_ones[workflow] = error
 
     def disk(self, error: BaseException | None) -> None:
-        if error is not None and self.driver is not None:
-            self.driver.accepting_work = False
+        if error is not None:
+            self._gate.shut("disk")
 
     def short_of(self, error: OSError, attempt: Attempt) -> None:
         pass
@@ -431,24 +435,36 @@ class MemoryWatcher:
 class MemoryEngine:
     """One life of an engine. `slots` attempts at once; the wall clock starts at START and moves with the reactor's.
 
-    With a `store` of its own (that of a real home) `disk` holds only signals and views.
+    With a `store` and a `log` of its own (those of a real home) `disk` holds only signals and views.
     """
 
-    def __init__(self, disk: Disk, world: World, slots: int = 2, now: float = 0.0, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        world: World,
+        slots: int = 2,
+        now: float = 0.0,
+        store: Store | None = None,
+        log: CommitLog | None = None,
+    ) -> None:
         self.disk = disk
         self.reactor = MemoryReactor(now)
-        self.syncer, self.background = MemorySyncer(self.reactor), MemorySyncer(self.reactor)
         self.executor = MemoryExecutor(world, self.reactor)
-        self.watcher = MemoryWatcher(disk, self.background)
+        self.gate, self.work = Gate(), EngineWork(slots)
+        self.watcher = MemoryWatcher(disk, self.gate, real_home=store is not None)
         self.store: Store = store or MemoryStore(disk)
         self.put_aside: dict[str, str] = {}
         self.driver = Driver(
-            self.store, self.syncer, self.background, self.executor, self.reactor, self.watcher, self.clock,
-            slots=slots, grace=5.0,
+            self.store, log or MemoryLog(disk), self.executor, self.reactor, self.watcher, self.clock, self.gate,
+            self.work, grace=5.0,
         )  # fmt: skip
         self.recovery = Recovery(self.store, self.driver, self.put_aside.__setitem__)
-        self.watcher.driver, self.watcher.recovery = self.driver, self.recovery
         self.report = self.recovery.run()
+        for job in list(disk.inbox.values()):
+            if self.driver.knows(job.id):
+                del disk.inbox[job.id]
+            else:
+                self._accept(job)
         for workflow, signals in list(disk.signals.items()):
             for signal in list(signals.values()):
                 self.driver.signal(workflow, signal)
@@ -458,8 +474,13 @@ class MemoryEngine:
         return START + timedelta(seconds=self.reactor.now)
 
     def admit(self, job: Job, template: Template) -> None:
-        self.disk.accept(job, template)
-        self.driver.admit(Entry.of(job))
+        """Somebody drops a job; it lies in the inbox until it is committed."""
+        self.disk.templates[template.version] = template
+        self.disk.inbox[job.id] = job
+        self._accept(job)
+
+    def _accept(self, job: Job) -> None:
+        self.driver.accept([job], lambda: self.disk.inbox.pop(job.id, None))
 
     def signal(self, workflow: str, verb: str, name: str) -> None:
         """Somebody drops a signal and rings."""
@@ -467,26 +488,10 @@ class MemoryEngine:
         self.driver.signal(workflow, signal)
 
     def works_again(self) -> None:
-        """The disk does; the keeper would have found out by its probe."""
+        """The disk does; the daemon would have found out by its probe."""
         self.disk.faults.clear()
-        self.driver.accepting_work = True
+        self.gate.shut("disk", False)
 
     def settle(self) -> None:
         """Do all that can be done without an attempt's end and without time going on."""
         self.reactor.run()
-        while self.slow_work():
-            self.do_slow_work(0)
-            self.reactor.run()
-
-    def slow_work(self) -> int:
-        """How many pieces of work are under way in other threads."""
-        return len(self.syncer.pending) + len(self.background.pending)
-
-    def do_slow_work(self, which: int) -> None:
-        """One of them is done."""
-        which %= self.slow_work()
-        commits = len(self.syncer.pending)
-        if which < commits:
-            self.syncer.do(which)
-        else:
-            self.background.do(which - commits)

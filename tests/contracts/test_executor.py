@@ -13,7 +13,7 @@ import pytest
 from contracts.memory import MemoryExecutor, MemoryReactor, World
 from integration.executing import EngineProcess, eventually
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import leases
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.model.stamps import stamp
@@ -137,7 +137,7 @@ class OnThisMachine:
         self.engine.__exit__(None, None, None)
         for name in os.listdir(self.home.workers):
             path = os.path.join(self.home.workers, name)
-            eventually(lambda path=path: not processes.lease_is_held(path), "the workers go")
+            eventually(lambda path=path: not leases.is_held(path), "the workers go")
 
 
 @pytest.fixture(params=["memory", "shell", "function"])

@@ -188,3 +188,52 @@ def test_the_longest_of_waits_does_not_break_the_loop(real: Real) -> None:
         real.reactor.run_once()
     assert seen == ["now"]
     assert not real.errors
+
+
+def test_idle_work_is_done_in_free_moments_until_nothing_of_it_is_left(real: Real) -> None:
+    seen: list[str] = []
+
+    def work() -> bool:
+        seen.append("idle")
+        return len(seen) < 5
+
+    real.reactor.idle_work = work
+    real.reactor.post(lambda: seen.append("posted"))
+    real.reactor.call_later(0.0, lambda: seen.append("due"))
+    real.reactor.run_once(0.0)
+    assert seen == ["posted", "due"], "who is called for comes first"
+    for _ in range(3):
+        real.reactor.run_once(10.0)  # would wait for ten seconds if nothing were left
+    assert seen == ["posted", "due", "idle", "idle", "idle"]
+
+
+def test_what_idle_work_makes_due_is_not_slept_over(real: Real) -> None:
+    seen: list[str] = []
+
+    def work() -> bool:
+        if not seen:
+            real.reactor.post(lambda: seen.append("posted"))
+        return False
+
+    real.reactor.idle_work = work
+    real.reactor.run_once()
+    assert seen == ["posted"]
+
+
+def test_idle_work_that_raises_is_reported_and_the_loop_goes_on(real: Real) -> None:
+    seen: list[str] = []
+    real.reactor.idle_work = lambda: [][0]  # type: ignore[assignment,return-value]
+    real.reactor.call_later(0.01, lambda: seen.append("next"))
+    real.turn(lambda: seen)
+    assert real.errors
+
+
+def test_work_is_idle_only_after_the_rounds_of_those_who_wait(real: Real) -> None:
+    """Commits are made after a round; what follows from them is written behind, and never before."""
+    seen: list[str] = []
+    real.reactor.after_round = lambda: seen.append("round")
+    real.reactor.idle_work = lambda: seen.append("idle") is not None
+    real.reactor.post(lambda: seen.append("posted"))
+    real.reactor.run_once(0.0)
+    real.reactor.run_once(0.0)
+    assert seen == ["posted", "round", "idle", "round"]

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 CLASSES: Mapping[str, str] = {
     "log": r"^\.hybrid/log(/|$)",
     "journal": r"^workflows/[^/]+/journal",
-    "state view": r"^workflows/[^/]+/state\.json",
+    "state view": r"^(workflows/[^/]+/(state|progress)\.json|\.hybrid/tmp/\.[0-9]+-user-)",
     "queue view": r"^queue-state\.json(\.tmp)?$",
     "index": r"^\.hybrid/index\.sqlite",
     "daemon log": r"^logs(/|$)",

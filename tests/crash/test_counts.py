@@ -18,7 +18,6 @@ from tests.crash.counters import REWRITTEN, Counts
 MANY = 1_000
 STEPS = 20
 pytestmark = pytest.mark.crash
-without_log = pytest.mark.xfail(strict=False, reason="each workflow's journal is synced by itself: no commit log yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +46,15 @@ def daemon(home: Layout, library: str) -> Iterator[CountedDaemon]:
         yield found
 
 
-@without_log
 def test_a_dropped_job_costs_one_sync_until_its_process_is_started(daemon: CountedDaemon) -> None:
     Limit(syncs=1, made=8, freed=0).check("a drop, until its process is started", daemon.count_drop(), 1)
 
 
-@without_log
 def test_many_function_workflows_share_their_syncs_and_leave_few_inodes(daemon: CountedDaemon) -> None:
     found = daemon.count_many("function", MANY)
     Limit(syncs=0.6, made=4, freed=1).check("one-step function workflows", found, MANY)
 
 
-@without_log
 def test_many_shell_workflows_share_their_syncs_and_leave_few_inodes(daemon: CountedDaemon) -> None:
     found = daemon.count_many("shell", MANY)
     Limit(syncs=1.2, made=10, freed=2).check("one-step shell workflows that print a line", found, MANY)

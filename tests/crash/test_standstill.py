@@ -59,7 +59,8 @@ def test_a_frozen_daemon_thaws_as_if_nothing_had_been(home: Layout, gate: Gate, 
         daemon.freeze()
         gate.open()
         late = [daemon.client.enqueue("quick", {"tag": str(n)}) for n in range(20)]
-        until(lambda: Path(home.workflow(held), "steps", "held", "1", "exit").exists(), "the step ends meanwhile")
+        lease = Path(home.workflow(held), "steps", "held", "1", "lease")
+        until(lambda: "exit 0" in lease.read_text(), "the step ends meanwhile")
         daemon.thaw()
         assert daemon.client.wait(held, 30) == "completed"
         assert [daemon.client.wait(workflow, 30) for workflow in late] == ["completed"] * 20
@@ -70,7 +71,7 @@ def test_a_frozen_step_is_waited_for_across_a_restart(home: Layout, gate: Gate, 
     with Daemon(home, OUTSIDE=outside) as daemon:
         held = daemon.client.enqueue("held", {"tag": "held"})
         gate.wait()
-        group = int(Path(home.workflow(held), "steps", "held", "1", "lease").read_text())
+        group = int(Path(home.workflow(held), "steps", "held", "1", "lease").read_text().split()[0])
         os.killpg(group, signal.SIGSTOP)
         daemon.kill()
         daemon.start()

@@ -133,7 +133,7 @@ def test_a_disk_that_turns_read_only_under_a_daemon_does_not_end_it(small_disk: 
         assert daemon.client.wait(daemon.client.enqueue("noted"), 30) == "completed"
 
 
-@pytest.mark.parametrize(("said", "told"), [("2\n", "newer"), ("999", "newer"), ("soon", "format"), ("", "format")])
+@pytest.mark.parametrize(("said", "told"), [("3\n", "newer"), ("999", "newer"), ("soon", "format"), ("", "format")])
 def test_a_home_of_a_newer_format_is_refused_and_left_as_it_is(home: Layout, said: str, told: str) -> None:
     Path(home.format).write_text(said)
     before = sorted(os.listdir(home.home))
@@ -164,7 +164,7 @@ def test_a_home_of_somebody_else_is_refused(tmp_path: Path) -> None:
     known = environment(home.home, {"HOME": "/"})
     if subprocess.run(probe, env=known, cwd="/", capture_output=True, check=False).returncode != 0:
         pytest.skip("uid 65534 cannot run this interpreter or read this package: they lie in somebody's own folder")
-    for command, code in (("start", 66), ("stop", 66), ("enqueue", 66), ("status", 3)):
+    for command, code in (("start", 66), ("stop", 3), ("enqueue", 66), ("status", 3)):
         done = subprocess.run(
             [*nobody, sys.executable, "-m", "hybrid_engine.cli.main", command, *(["noted"] * (command == "enqueue"))],
             env=environment(home.home, {"HOME": "/"}), cwd="/", capture_output=True, text=True, timeout=60,

@@ -10,8 +10,10 @@ from typing import Any
 
 from hybrid_engine.files import home, journal, queue, views
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import frames, places, segments
 from hybrid_engine.model import events as e
 from hybrid_engine.model.job import Job
+from hybrid_engine.model.jsontext import encode
 from hybrid_engine.model.stamps import stamp
 from hybrid_engine.rules.transitions import fold
 
@@ -65,32 +67,82 @@ def a_workflow(
     queued: bool | None = None,
     template: str = "report",
     source: str | None = None,
+    version: str = VERSION,
     size: int = 0,
 ) -> Job:
-    """A workflow with a journal of `events`, all at `minute`; without any it is only accepted.
+    """A workflow with a journal of its acceptance and of `events`, all at `minute`.
 
     It is in the queue, unless its events end it or `queued` says otherwise.
     """
-    job = Job(name, template, VERSION, at(minute), at(minute), steps=["one"], source=source)
-    queue.lay(layout, job)
-    born = e.WorkflowCreated(name, template, VERSION, at(minute), at(minute), steps=["one"], source=source)
-    story = [(n, at(minute), event) for n, event in enumerate((born, *events), 1)]
+    job, story = _a_story(name, events, minute, template, source, version)
     state = fold(story)
     assert state is not None
-    if events:
-        lines = [journal.encode(n, moment, [event]) for n, moment, event in story]
-        Path(layout.journal(name)).write_bytes(b"".join(lines))
-        os.chmod(layout.journal(name), 0o600)
+    _a_folder(layout, job)
+    _write(layout.journal(name), b"".join(journal.encode(n, moment, [event]) for n, moment, event in story))
     if view:
-        record = views.state_record(state) if events else views.queued_record(job)
-        Path(layout.state(name)).write_bytes(views.render_state(record))
-        os.chmod(layout.state(name), 0o600)
+        _write(layout.state(name), views.render_state(views.state_record(state)))
     if size:
         os.mkdir(layout.artifacts(name))
         Path(layout.artifacts(name), "data").write_bytes(b"x" * size)
     if not state.is_final if queued is None else queued:
-        queue.announce(layout, job)
+        queue.add(layout, job)
     return job
+
+
+def a_workflow_of_format_1(layout: Layout, name: str, *events: e.Event, queued: bool = True, minute: float = 0) -> Job:
+    """As an engine of format 1 left it: a `job.json` with a second name in the queue; a journal once it has begun."""
+    job, story = _a_story(name, events, minute)
+    _a_folder(layout, job)
+    _write(layout.job(name), (encode(job.as_record()) + "\n").encode())
+    state = fold(story)
+    assert state is not None
+    if events:
+        _write(layout.journal(name), b"".join(journal.encode(n, moment, [event]) for n, moment, event in story))
+    _write(layout.state(name), views.render_state(views.state_record(state) if events else views.queued_record(job)))
+    if queued and not state.is_final:
+        os.link(layout.job(name), layout.queued(queue.name_of(job)))
+    return job
+
+
+def a_home_of_format_1(layout: Layout) -> None:
+    """Make it one: without a commit log."""
+    os.rmdir(layout.log)
+    Path(layout.format).write_text("1\n")
+
+
+def commit(layout: Layout, name: str, *events: e.Event, minute: float = 0, after: int = 0) -> Job:
+    """Commit its events, but for the first `after` ones, to the log only: an engine was killed right after it."""
+    job, story = _a_story(name, events, minute)
+    found = segments.read_all(layout.log)
+    segment = segments.Segment.create(layout.log, max(found.numbers, default=0) + 1)
+    segment.begin(found.next, found.last, found.end)
+    lines = [journal.encode(n, moment, [event]) for n, moment, event in story[after:]]
+    segment.append(frames.encode(found.next + 1, b"".join(name.encode() + b" " + line for line in lines)))
+    segment.close()
+    return job
+
+
+def _a_story(
+    name: str,
+    events: tuple[e.Event, ...],
+    minute: float,
+    template: str = "report",
+    source: str | None = None,
+    version: str = VERSION,
+) -> tuple[Job, list[tuple[int, str, e.Event]]]:
+    job = Job(name, template, version, at(minute), at(minute), steps=["one"], source=source)
+    born = e.WorkflowCreated(name, template, version, at(minute), at(minute), steps=["one"], source=source)
+    return job, [(n, at(minute), event) for n, event in enumerate((born, *events), 1)]
+
+
+def _a_folder(layout: Layout, job: Job) -> None:
+    os.makedirs(layout.workflow(job.id), 0o700, exist_ok=True)
+    places.link_template(layout, layout.workflow(job.id), job.version)
+
+
+def _write(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+    os.chmod(path, 0o600)
 
 
 def everything(layout: Layout) -> dict[str, bytes]:

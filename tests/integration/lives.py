@@ -19,12 +19,13 @@ from contracts.memory import Disk, MemoryEngine, Process, World
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hybrid_engine.engine.run import Signal
 from hybrid_engine.files import views
 from hybrid_engine.model import events as e
 from hybrid_engine.model.attempt import Attempt
+from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.waits import FOR_A_SLOT, POOL
 
 CONDITIONS = (True, False, "${{ params.go }}", "${{ steps.a.status == 'completed' }}", "${{ 1 / 0 }}")
 WORKFLOWS = 8
@@ -35,7 +36,7 @@ ARGUMENTS: dict[str, Sequence[Any]] = {
     "priority": (0, 1, 2), "delay": (0, 0, 0, 30), "seconds": (0.1, 1.5, 35.0), "go": (True, False),
     "verb": ("cancel", "pause", "resume", "retry", "teleport"),
     "kind": ("completed", "completed", "completed", "failed", "failed", "timeout", "lost", "cancelled"),
-    "fault": ("append", "sync", "sync_workflow", "finish", "rewrite"),
+    "fault": ("commit", "commit", "settle"),
 }  # fmt: skip
 """What each argument of a rule may be."""
 
@@ -46,7 +47,6 @@ POSSIBLE: dict[str, Callable[[Any], Any]] = {
     "an_attempt_ends": lambda life: life.world.running(),
     "an_outcome_comes_again": lambda life: life.world.ended(),
     "an_attempt_says_how_far_it_is": lambda life: life.world.processes,
-    "a_piece_of_slow_work_is_done": lambda life: life.engine.slow_work(),
 }
 """When a rule makes sense; the others always do."""
 
@@ -158,11 +158,6 @@ class Life(RuleBasedStateMachine):
     def the_reactor_turns(self) -> None:
         self.engine.reactor.run()
 
-    @when("a_piece_of_slow_work_is_done")
-    @rule(**any_of("which"))
-    def a_piece_of_slow_work_is_done(self, which: int) -> None:
-        self.engine.do_slow_work(which)
-
     @rule(**any_of("seconds"))
     def time_goes_on(self, seconds: float) -> None:
         self.engine.reactor.advance(seconds)
@@ -197,13 +192,13 @@ class Life(RuleBasedStateMachine):
         """Nothing lives on, and of what was not synced any part may be left."""
         for process in self.world.running():
             process.dead = True
-        self.disk.crash(Random(fate).randint)
+        self.disk.crash(Random(fate))
         self.start_again()
 
     @rule()
     def the_engine_is_stopped(self) -> None:
         self.engine.works_again()
-        self.engine.driver.accepting_work = False
+        self.engine.gate.shut("stopping")
         self.engine.settle()
         while not self.engine.driver.is_settled:
             self.engine.reactor.advance(1.0)
@@ -242,8 +237,8 @@ class Life(RuleBasedStateMachine):
     def slots_and_pools_keep_their_limits(self) -> None:
         driver = self.engine.driver
         assert len(self.world.running()) <= self.slots
-        assert 0 <= driver.slots.used <= self.slots
-        for pool, holders in driver.pools.holders.items():
+        assert 0 <= driver.dispatcher.slots.used <= self.slots
+        for pool, holders in driver.dispatcher.pools.holders.items():
             assert len(holders) <= int(pool[-1]), f"pool {pool}: {list(holders)}"
 
     @invariant()
@@ -259,7 +254,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def between_commits_memory_is_what_the_journal_says(self) -> None:
         for run in self.engine.driver.runs.values():
-            if not run.committing and not run.events:
+            if not run.events:
                 found = self.disk.state(run.id)
                 assert found is not None
                 assert rendered(found) == rendered(run.state)
@@ -275,8 +270,8 @@ class Life(RuleBasedStateMachine):
         for entry in driver.backlog.entries.values():
             run = driver.runs.get(entry.id)
             if run is None:
-                assert entry.status == "queued"
-            elif not run.committing and not run.events and not run.mailbox and entry.id not in driver.closer.closing:
+                assert entry.status in ("queued", "paused")
+            elif not run.events and not run.mailbox and not run.stuck:
                 assert entry.status == run.state.status, f"{entry.id} is {run.state.status}, shown as {entry.status}"
 
     # --- the end
@@ -306,22 +301,27 @@ class Life(RuleBasedStateMachine):
     def what_is_waited_for_is_not_there(self) -> None:
         """When all that can be done is done, nobody waits for a slot or a place that is free."""
         driver = self.engine.driver
-        if not driver.is_settled or not driver.accepting_work:
+        if not driver.is_settled or not driver.gate.is_open:
             return  # the disk is about to be tried again
         for entry in driver.backlog.entries.values():
-            if entry.waits_for == "a free slot":
-                assert driver.slots.free == 0, f"{entry.id} waits for a slot, and {driver.slots.free} are free"
-            elif (entry.waits_for or "").startswith("pool ") and driver.slots.free:
-                pool = str(entry.waits_for).removeprefix("pool ")
-                assert len(driver.pools.holders[pool]) == int(pool[-1]), f"{entry.id} waits for {pool}, which has room"
+            wait = entry.waits_for
+            if wait == FOR_A_SLOT:
+                assert driver.dispatcher.slots.free == 0, (
+                    f"{entry.id} waits for a slot, and {driver.dispatcher.slots.free} are free"
+                )
+            elif wait is not None and wait.kind == POOL and driver.dispatcher.slots.free:
+                pool = str(wait.name)
+                assert len(driver.dispatcher.pools.holders[pool]) == int(pool[-1]), (
+                    f"{entry.id} waits for {pool}, which has room"
+                )
 
     def all_has_ended(self) -> None:
         driver = self.engine.driver
         waiting = {entry.id: entry.waits_for for entry in driver.backlog.entries.values()}
         assert not waiting, f"these never end: {waiting}"
         assert driver.is_idle
-        assert driver.slots.used == 0
-        assert not any(driver.pools.holders.values())
+        assert driver.dispatcher.slots.used == 0
+        assert not any(driver.dispatcher.pools.holders.values())
         assert not driver.runs
         assert not self.disk.queue
         for workflow in self.templates:
@@ -376,7 +376,7 @@ RARE = {
 }  # fmt: skip
 """How often each happens, times a factor that a story has for it; what is not here happens in every story."""
 OFTEN = {
-    "the_reactor_turns": 4.0, "a_job_is_accepted": 1.5, "an_attempt_ends": 4.0, "a_piece_of_slow_work_is_done": 5.0,
+    "the_reactor_turns": 4.0, "a_job_is_accepted": 1.5, "an_attempt_ends": 4.0,
     "the_disk_works_again": 0.3,
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ The engines here are processes of their own. Steps wait on named pipes, never on
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executing import EngineProcess, eventually, lives, pid_in
+from executing import Bench, EngineProcess, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import leases
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.model.stamps import stamp
@@ -88,7 +89,7 @@ def scene(home: Layout, tmp_path: Path) -> Iterator[Scene]:
     for engine in scene.engines:
         engine.__exit__(None, None, None)
     for name in os.listdir(home.workers):
-        eventually(lambda name=name: not processes.lease_is_held(os.path.join(home.workers, name)), "workers go")
+        eventually(lambda name=name: not leases.is_held(os.path.join(home.workers, name)), "workers go")
 
 
 ENDS = pytest.mark.parametrize("how", ["kill", "stop"])
@@ -191,23 +192,35 @@ def test_a_shell_attempt_that_was_taken_over_can_be_ended(scene: Scene, how: str
     trap = "trap '' TERM;" if stubborn else ""
     script = f"{trap} sleep 600 & setsid sleep 600 & echo $$ $! > {scene.pid_file}; wait"
     first = scene.engine()
-    attempt = first.submit(replace(scene.attempt("shell"), script=script, timeout=1000.0))
+    attempt = first.submit(replace(scene.attempt("shell"), script=script, timeout=30.0))
     pids = [
         int(word) for word in eventually(lambda: scene.pid_file.exists() and scene.pid_file.read_text(), "pids").split()
     ]
     first.kill()
     second = scene.engine()
-    assert second.attach(passed(attempt) if how == "timeout" else attempt)
+    if how == "timeout":
+        rewrite_lease(scene, attempt, 40.0)
+    assert second.attach(attempt)
     if how == "cancelled":
         second.cancel(attempt)
     assert second.outcome(attempt)["kind"] == how
     assert not [pid for pid in pids if lives(pid)]
-    assert not processes.lease_is_held(os.path.join(scene.home.attempt("w1", "held", 1), "lease"))
+    assert not leases.is_held(os.path.join(scene.home.attempt("w1", "held", 1), "lease"))
 
 
-def passed(attempt: Attempt) -> Attempt:
-    """The same, begun so long ago that its time is up."""
-    return replace(attempt, started_at=stamp(datetime.now(UTC) - timedelta(seconds=2000)))
+def rewrite_lease(scene: Scene, attempt: Attempt, seconds: float) -> None:
+    """As if the attempt had begun so much earlier by the clock of the machine's start."""
+    if attempt.kind == "shell":
+        path = Path(scene.home.attempt("w1", "held", 1), "lease")
+        pid, began = path.read_text().split()
+        text = f"{pid} {max(0.0, float(began) - seconds):.2f}\n"
+    else:
+        path = next(path for path in Path(scene.home.workers).iterdir() if "." not in path.name)
+        pid, key, began = path.read_text().split()
+        text = f"{pid} {key} {max(0.0, float(began) - seconds):.2f}".ljust(512)
+    with open(path, "r+b") as file:  # in place: the lock is that of this very file
+        file.write(text.encode())
+        file.truncate()
 
 
 @pytest.mark.parametrize("how", ["cancelled", "timeout"])
@@ -215,9 +228,7 @@ def passed(attempt: Attempt) -> Attempt:
 def test_a_call_that_was_taken_over_can_be_ended(scene: Scene, how: str, stubborn: bool) -> None:
     first = scene.engine()
     arguments = {"pid": str(scene.pid_file), "stubborn": stubborn}
-    attempt = first.submit(
-        replace(scene.attempt("function"), function="tools.hang", arguments=arguments, timeout=1000.0)
-    )
+    attempt = first.submit(replace(scene.attempt("function"), function="tools.hang", arguments=arguments, timeout=30.0))
     text = eventually(
         lambda: scene.pid_file.exists() and scene.pid_file.read_text().count("\n") and scene.pid_file.read_text(),
         "pids",
@@ -225,7 +236,9 @@ def test_a_call_that_was_taken_over_can_be_ended(scene: Scene, how: str, stubbor
     pids = [int(word) for word in text.split()]
     first.kill()
     second = scene.engine()
-    assert second.attach(passed(attempt) if how == "timeout" else attempt)
+    if how == "timeout":
+        rewrite_lease(scene, attempt, 40.0)
+    assert second.attach(attempt)
     if how == "cancelled":
         second.cancel(attempt)
     assert second.outcome(attempt)["kind"] == how
@@ -234,34 +247,149 @@ def test_a_call_that_was_taken_over_can_be_ended(scene: Scene, how: str, stubbor
 
 def test_what_is_left_of_a_timeout_is_not_all_of_it_again(scene: Scene) -> None:
     first = scene.engine()
-    attempt = first.submit(replace(scene.attempt("shell"), script="sleep 600", timeout=100.0))
+    attempt = first.submit(replace(scene.attempt("shell"), timeout=30.0))
+    scene.pid()
     first.kill()
     second = scene.engine()
-    begun = replace(attempt, started_at=stamp(datetime.now(UTC) - timedelta(seconds=99.5)))
-    assert second.attach(begun)
+    rewrite_lease(scene, attempt, 29.5)
+    assert second.attach(attempt)
     assert second.outcome(attempt)["kind"] == "timeout"
 
 
-def test_a_clock_that_was_set_back_costs_at_most_the_whole_timeout(scene: Scene) -> None:
+@KINDS
+@pytest.mark.parametrize("hours", [1, -1, 24 * 3650])
+def test_a_wall_clock_that_was_set_costs_no_attempt_its_timeout(scene: Scene, kind: str, hours: int) -> None:
     first = scene.engine()
-    attempt = first.submit(replace(scene.attempt("shell"), script="sleep 600", timeout=0.7))
+    attempt = first.submit(replace(scene.attempt(kind), timeout=600.0))
+    scene.pid()
     first.kill()
     second = scene.engine()
-    future = replace(attempt, started_at=stamp(datetime.now(UTC) + timedelta(days=300)))
-    assert second.attach(future)
-    assert second.outcome(attempt)["kind"] == "timeout"
+    assert second.attach(replace(attempt, started_at=stamp(datetime.now(UTC) - timedelta(hours=hours))))
+    scene.open()
+    assert second.outcome(attempt)["kind"] == "completed"
 
 
-def test_an_exit_file_cut_short_is_no_result(scene: Scene) -> None:
+@pytest.fixture
+def bench(scene: Scene) -> Iterator[Bench]:
+    bench = Bench(scene.home)
+    yield bench
+    bench.close()
+
+
+@KINDS
+def test_what_ended_before_anybody_looked_at_the_clock_has_not_timed_out(scene: Scene, bench: Bench, kind: str) -> None:
+    """The engine that took it over stood still: when it goes on, the time is up, and the end was in time."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt(kind, timeout=600.0))
+    pid = scene.pid()
+    first.kill()
+    assert bench.executor.attach(attempt)
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._pidfd >= 0, "it is watched")
+    scene.open()
+    eventually(lambda: not lives(pid), "it ends")
+    handle._time_out()
+    assert bench.wait(attempt).output == ANSWER[kind]
+
+
+def test_a_result_that_lies_there_counts_more_than_the_clock(scene: Scene, bench: Bench) -> None:
+    """Its worker has left word, and has not gone yet."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function", timeout=600.0))
+    pid = scene.pid()
+    first.kill()
+    assert bench.executor.attach(attempt)
+    folder = Path(scene.home.attempt("w1", "held", 1))
+    folder.mkdir(parents=True)
+    (folder / "exit").write_text('{"output": 42}')
+    bench.executor._handles[attempt.key]._time_out()
+    assert bench.wait(attempt).output == 42
+    assert not lives(pid)
+
+
+def test_an_exit_file_of_format_1_cut_short_is_no_result(scene: Scene) -> None:
     folder = Path(scene.home.attempt("w1", "held", 1))
     folder.mkdir(parents=True)
     (folder / "lease").write_text("")
+    second = scene.engine()
     for content in (b"", b"\n", b"x", b"-1", b"1", b"12", b"9999\n", b"\xff", "²".encode()):
         (folder / "exit").write_bytes(content)
-        second = scene.engine()
-        attempt = scene.attempt("shell")
-        assert not second.attach(attempt), content
-        second.kill()
+        assert not second.attach(scene.attempt("shell")), content
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1\n", "1\nexit", "1\nexit 0", "1\nexit -1\n", "1\nexit 1234\n", "1\nexit \n", "1\nexit 0\nx", "\xff"]
+)
+def test_a_lease_that_says_of_no_end_is_no_result(scene: Scene, text: str) -> None:
+    folder = Path(scene.home.attempt("w1", "held", 1))
+    folder.mkdir(parents=True)
+    (folder / "lease").write_text(text)
+    assert not scene.engine().attach(scene.attempt("shell"))
+
+
+FORMAT_1 = 'echo $$ >&9; (umask "$3"; set -e; eval "$2"); r=$?; echo $r >"$1"; exit $r'
+"""What the engine of format 1 had its shells run: the status goes into a file of its own."""
+
+
+class Earlier:
+    """A shell step as the engine of format 1 started it, which has gone since."""
+
+    def __init__(self, scene: Scene, script: str) -> None:
+        self.folder = Path(scene.home.attempt("w1", "held", 1))
+        self.folder.mkdir(parents=True)
+        lease = leases.take(str(self.folder / "lease"))
+        self.pid = os.posix_spawn(
+            "/bin/sh", ["sh", "-c", FORMAT_1, "hybrid-step", str(self.folder / "exit"), script, "0022"],
+            {**os.environ, "HYBRID_OUTPUT": str(self.folder / "output")},
+            file_actions=[(os.POSIX_SPAWN_DUP2, lease, 9)], setsid=True,
+        )  # fmt: skip
+        os.close(lease)
+
+    def collect(self) -> None:
+        os.waitpid(self.pid, 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_step_that_was_started_by_the_engine_of_format_1_is_taken_over(scene: Scene, when: str) -> None:
+    attempt = scene.attempt("shell")
+    earlier = Earlier(scene, str(attempt.script))
+    scene.pid()
+    second = scene.engine()
+    if when == "before":
+        scene.open()
+        earlier.collect()
+        assert second.attach(attempt)
+    else:
+        assert second.attach(attempt)
+        scene.open()
+        earlier.collect()
+    outcome = second.outcome(attempt)
+    assert (outcome["kind"], outcome["output"]) == ("completed", ANSWER["shell"])
+
+
+def test_a_step_of_format_1_whose_child_lives_on_is_taken_over_with_it(scene: Scene) -> None:
+    script = f"setsid sleep 600 & echo $! > {scene.pid_file}; exit 3"
+    earlier = Earlier(scene, script)
+    child = scene.pid()
+    earlier.collect()
+    second = scene.engine()
+    attempt = scene.attempt("shell")
+    assert second.attach(attempt)
+    assert second.outcome(attempt)["exit_code"] == 3
+    assert not lives(child)
+
+
+def test_a_timeout_of_a_step_of_format_1_follows_the_wall_clock(scene: Scene) -> None:
+    """Its lease does not say when it began; a clock that was set back costs at most the whole time-out."""
+    attempt = scene.attempt("shell")
+    earlier = Earlier(scene, str(attempt.script))
+    scene.pid()
+    second = scene.engine()
+    future = stamp(datetime.now(UTC) + timedelta(days=300))
+    assert second.attach(replace(attempt, timeout=0.3, started_at=future))
+    eventually(lambda: not lives(earlier.pid), "its end")
+    earlier.collect()
+    assert second.outcome(attempt)["kind"] == "timeout"
 
 
 def test_a_pid_that_is_now_somebody_elses_is_not_ended(scene: Scene) -> None:
@@ -274,7 +402,7 @@ def test_a_pid_that_is_now_somebody_elses_is_not_ended(scene: Scene) -> None:
         second = scene.engine()
         attempt = scene.attempt("shell")
         assert not second.attach(attempt)
-        (folder / "exit").write_text("0\n")
+        (folder / "lease").write_text(f"{stranger}\nexit 0\n")
         assert second.attach(attempt)
         second.cancel(attempt)
         assert second.outcome(attempt)["kind"] == "completed"
@@ -300,6 +428,22 @@ def test_an_escaped_child_that_holds_the_lease_is_waited_for_and_ended(scene: Sc
     assert not lives(child)
 
 
+def test_a_pid_of_a_worker_that_has_gone_is_nobodys(scene: Scene, bench: Bench) -> None:
+    """The workers of earlier engines are looked for once; an attempt may be asked for much later."""
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function"))
+    pid = scene.pid()
+    first.kill()
+    assert not bench.executor.attach(replace(attempt, step="other"))
+    os.killpg(pid, signal.SIGKILL)
+    eventually(lambda: not lives(pid), "the worker is dead")
+    found = bench.executor._runners["function"]._earlier
+    found[attempt.key] = replace(found[attempt.key], pid=os.getpid())
+    assert not bench.executor.attach(attempt)
+    for name in os.listdir(scene.home.workers):
+        os.unlink(os.path.join(scene.home.workers, name))
+
+
 def test_a_worker_that_is_idle_when_its_engine_dies_goes(scene: Scene) -> None:
     first = scene.engine()
     attempt = first.submit(scene.attempt("function"))
@@ -310,6 +454,22 @@ def test_a_worker_that_is_idle_when_its_engine_dies_goes(scene: Scene) -> None:
     first.kill()
     eventually(lambda: not lives(pid), "the worker goes")
     assert not os.listdir(scene.home.workers)
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_a_worker_does_not_bring_back_a_workflow_that_was_removed(scene: Scene, is_idle: bool) -> None:
+    first = scene.engine()
+    attempt = first.submit(scene.attempt("function"))
+    pid = scene.pid()
+    if is_idle:
+        scene.open()
+        first.outcome(attempt)
+    shutil.rmtree(scene.home.workflow("w1"))
+    first.kill()
+    if not is_idle:
+        scene.open()
+    eventually(lambda: not lives(pid), "the worker goes")
+    assert os.listdir(scene.home.workflows) == []
 
 
 def test_an_answer_that_the_engine_did_not_live_to_take_is_found(scene: Scene) -> None:

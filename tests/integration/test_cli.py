@@ -10,63 +10,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, STARTED, a_workflow
+from commandline import TEMPLATE, Hybrid, add_story, greeting_home, process
+from homes import a_workflow
 
-from hybrid_engine.cli import app, fast
+from hybrid_engine.cli import fast
 from hybrid_engine.files import queue
-from hybrid_engine.files.home import init_home
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.model import events as e
 
 ROOT = Path(__file__).parents[2]
 
-TEMPLATE = """\
-name: greet
-params:
-  name: {default: world}
-  times: {type: integer, default: 1, minimum: 1}
-steps:
-  hello:
-    env: {NAME: "${{ params.name }}"}
-    run: echo "hello $NAME"
-"""
-
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    found = Layout(str(tmp_path / "home"))
-    init_home(found, sample=False)
-    Path(found.templates, "greet.yaml").write_text(TEMPLATE)
-    for name in ("HYBRID_HOME", "WORKFLOWS_DIR", "QUEUE_STATE_FILE", "HYBRID_USER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(found.home)
-    return found
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Hybrid:
-    """Runs command lines in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *argv: str) -> Ran:
-        self._capsys.readouterr()
-        code = app.run(list(argv))
-        out, err = self._capsys.readouterr()
-        return Ran(code, out, err)
+    return greeting_home(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -74,11 +34,9 @@ def hybrid(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Hybrid:
     return Hybrid(capsys)
 
 
-def process(*argv: str, home: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """A whole process, as a person starts it."""
-    command = [sys.executable, "-m", "hybrid_engine.cli.main", *argv]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": home}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, **more)
+@pytest.fixture
+def story(layout: Layout) -> Layout:
+    return add_story(layout)
 
 
 # --- errors and usage
@@ -115,7 +73,7 @@ def test_help_names_every_command(hybrid: Hybrid) -> None:
         (["enqueue", "greet", "--delay", "soon"], 2, "not a duration"),
         (["enqueue", "greet", "--at", "noon"], 2, "not a moment"),
         (["enqueue", "greet", "--params-file", "none.yaml"], 2, "none.yaml"),
-        (["stop"], 3, "no daemon runs"),
+        (["stop"], 3, "no daemon is running"),
         (["templates", "show", "gret"], 2, "did you mean 'greet'"),
         (["start", "--slots", "0"], 2, "from 1 to 1024"),
     ],
@@ -206,7 +164,7 @@ def test_ctrl_c_is_quiet(story: Layout) -> None:
 def test_init_says_what_it_made_and_how_to_go_on(hybrid: Hybrid, tmp_path: Path) -> None:
     found = hybrid("init", str(tmp_path / "new"))
     assert found.code == 0
-    assert "made templates/data_processing.yaml" in found.out
+    assert "created templates/data_processing.yaml" in found.out
     assert "hybrid start" in found.out
     assert "already" in hybrid("init", str(tmp_path / "new")).out
     assert hybrid("init", str(tmp_path / "json"), "--no-sample", "--json").json["home"] == str(tmp_path / "json")
@@ -226,7 +184,7 @@ def test_config_shows_each_value_and_where_it_came_from(hybrid: Hybrid, layout: 
 def test_enqueue_prints_the_id_alone_and_the_job_is_in_the_queue(hybrid: Hybrid, layout: Layout) -> None:
     found = hybrid("enqueue", "greet", "-p", "name=Zoë", "-p", "times:=2", "--priority", "5", "-l", "team=a")
     assert (found.code, found.err) == (0, "")
-    job = queue.read_job(layout.job(found.out.strip()))
+    job = queue.read_job(layout.journal(found.out.strip()))
     assert (job.params, job.priority, job.labels, job.trigger) == ({"name": "Zoë", "times": 2}, 5, {"team": "a"}, "cli")
     assert os.listdir(layout.queue) == [queue.name_of(job)]
 
@@ -235,7 +193,28 @@ def test_params_come_from_a_file_and_the_command_line_on_top(hybrid: Hybrid, lay
     Path(layout.home, "params.yaml").write_text("name: file\ntimes: 3\n")
     found = hybrid("enqueue", "greet", "--params-file", "params.yaml", "-p", "name=line", "--json")
     assert found.json["accepted"] is True
-    assert queue.read_job(layout.job(found.json["id"])).params == {"name": "line", "times": 3}
+    assert queue.read_job(layout.journal(found.json["id"])).params == {"name": "line", "times": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("p.yaml", "%YAML 1.3\n---\nname: x"), ("p.yaml", 'name: "\\UFFFFFFFF"'), ("p.json", '{"a":1e9999x}')],
+)
+def test_params_that_no_parser_can_read_are_one_message(
+    hybrid: Hybrid, layout: Layout, name: str, content: str
+) -> None:
+    Path(layout.home, name).write_text(content)
+    found = hybrid("enqueue", "greet", "--params-file", name)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"hybrid: {name}:1:")
+
+
+def test_templates_that_no_parser_can_read_are_listed_with_their_errors(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.templates, "a.yaml").write_text("%YAML 1.3\n---\nsteps: 3\n")
+    Path(layout.templates, "b.yaml").write_text('description: "\\U80000000"')
+    rows = {row["name"]: row for row in hybrid("templates", "list", "--json").json}
+    assert "directives are not taken" in rows["a"]["error"]
+    assert "is not a character" in rows["b"]["error"]
 
 
 def test_a_broken_template_is_told_and_its_last_good_version_used(hybrid: Hybrid, layout: Layout) -> None:
@@ -245,7 +224,7 @@ def test_a_broken_template_is_told_and_its_last_good_version_used(hybrid: Hybrid
     assert found.code == 0
     assert "warning" in found.err
     assert "greet.yaml" in found.err
-    jobs = [queue.read_job(layout.job(name)) for name in (first, found.out.strip())]
+    jobs = [queue.read_job(layout.journal(name)) for name in (first, found.out.strip())]
     assert jobs[0].version == jobs[1].version
 
 
@@ -261,7 +240,7 @@ def test_the_short_way_is_taken_once_the_template_is_known(
     hybrid("enqueue", "greet")
     assert short("greet", "-p", "times=2", "--label", "a=b", "--key", "k") == 0
     workflow = capsys.readouterr().out.strip()
-    job = queue.read_job(layout.job(workflow))
+    job = queue.read_job(layout.journal(workflow))
     assert (job.params, job.labels, job.key) == ({"name": "world", "times": 2}, {"a": "b"}, "k")
     assert short("greet", "--key", "k") == 0
     assert capsys.readouterr().out.strip() == workflow
@@ -286,9 +265,9 @@ def test_the_short_way_leaves_to_the_long_one_what_it_cannot_do(hybrid: Hybrid, 
 
 def test_the_short_way_and_the_long_one_leave_the_same(hybrid: Hybrid, layout: Layout) -> None:
     argv = ["greet", "-p", "name=x", "--priority", "3", "--label", "a=b", "--user", "ann"]
-    long = queue.read_job(layout.job(hybrid("enqueue", *argv).out.strip()))
+    long = queue.read_job(layout.journal(hybrid("enqueue", *argv).out.strip()))
     done = process("enqueue", *argv, home=layout.home)
-    fast_one = queue.read_job(layout.job(done.stdout.strip()))
+    fast_one = queue.read_job(layout.journal(done.stdout.strip()))
     alike = {name: getattr(long, name) for name in ("template", "version", "params", "priority", "labels", "user")}
     assert alike == {name: getattr(fast_one, name) for name in alike}
     assert [job["id"] for job in hybrid("queue", "--json").json] == [long.id, fast_one.id]
@@ -310,23 +289,13 @@ def test_the_short_way_imports_nothing_heavy(hybrid: Hybrid, layout: Layout) -> 
 # --- looking
 
 
-@pytest.fixture
-def story(layout: Layout) -> Layout:
-    Path(layout.frozen_template("v1")).write_text('{"format":1,"name":"report","steps":{"one":{"run":"true"}}}')
-    a_workflow(layout, "w-done", *COMPLETED, minute=1)
-    a_workflow(layout, "w-failed", *FAILED[:-1], e.WorkflowFailed({"message": "step one failed"}), minute=2)
-    a_workflow(layout, "w-going", *STARTED, minute=3)
-    a_workflow(layout, "w-new", minute=4)
-    return layout
-
-
 def test_list_is_plain_and_greppable_and_json_when_asked(hybrid: Hybrid, story: Layout) -> None:
     found = hybrid("list")
     lines = found.out.splitlines()
     assert [line.split()[0] for line in lines] == ["ID", "w-new", "w-going", "w-failed", "w-done"]
     assert "step one failed" in lines[3]
     assert "\x1b" not in found.out
-    rows = hybrid("list", "--json", "--status", "failed,completed").json
+    rows = hybrid("list", "--json", "--status", "failed,completed").json_lines
     assert [row["id"] for row in rows] == ["w-failed", "w-done"]
     first = hybrid("list", "-n", "1")
     assert "--after" in first.err
@@ -355,7 +324,7 @@ def test_queue_shows_the_order_of_work(hybrid: Hybrid, story: Layout) -> None:
 def test_status_without_a_daemon_exits_with_3_and_counts_all_the_same(hybrid: Hybrid, story: Layout) -> None:
     found = hybrid("status")
     assert found.code == 3
-    assert "no daemon runs" in found.out
+    assert "no daemon is running" in found.out
     assert "1 queued, 1 running" in found.out
     assert hybrid("status", "--json").json["engine"] is None
 
@@ -365,8 +334,8 @@ def test_status_counts_what_lies_in_the_inbox_and_what_was_rejected(hybrid: Hybr
     Path(story.rejected, "bad.yaml").write_text("x")
     Path(story.rejected, "bad.yaml.reason.json").write_text("{}")
     assert hybrid("status", "--json").json["inbox"] == {"waiting": 1, "rejected": 1}
-    assert "inbox: 1 not taken yet" in hybrid("status").out
-    assert "rejected: 1" in hybrid("status").out
+    assert "1 file not accepted yet" in hybrid("status").out
+    assert "1 file (see inbox/rejected/*.reason.json)" in hybrid("status").out
 
 
 def test_logs_print_what_steps_said_byte_for_byte(story: Layout) -> None:
@@ -375,10 +344,8 @@ def test_logs_print_what_steps_said_byte_for_byte(story: Layout) -> None:
     (folder / "stdout.log").write_bytes(b"out\xff\n")
     (folder / "stderr.log").write_bytes(b"err\n")
     done = process_bytes("logs", "w-done", home=story.home)
-    assert done == b"==> one, attempt 1, stdout <==\nout\xff\n\n==> one, attempt 1, stderr <==\nerr\n"
-    assert (
-        process_bytes("logs", "w-done", "one", "--attempt", "1", "--stream", "stdout", home=story.home) == b"out\xff\n"
-    )
+    assert done == b"out\xff\nerr\n"
+    assert process_bytes("logs", "w-done", "one", "--stream", "stdout", home=story.home) == b"out\xff\n"
 
 
 def process_bytes(*argv: str, home: str) -> bytes:
@@ -411,8 +378,8 @@ def test_wait_exits_with_what_became_of_the_workflows(hybrid: Hybrid, story: Lay
 
 def test_cancel_leaves_a_signal_and_says_that_no_daemon_runs(hybrid: Hybrid, story: Layout) -> None:
     found = hybrid("cancel", "w-going", "--reason", "enough", "--user", "ann")
-    assert (found.code, found.out) == (0, "w-going cancel asked\n")
-    assert "no daemon runs" in found.err
+    assert (found.code, found.out) == (0, "w-going cancel requested\n")
+    assert "no daemon is running" in found.err
     [signal] = Path(story.signals("w-going")).iterdir()
     assert json.loads(signal.read_text()) == {"by": "ann", "reason": "enough"}
     assert os.path.exists(story.bell("w-going"))
@@ -451,6 +418,43 @@ def test_a_call_to_no_function_is_found_by_check(hybrid: Hybrid, layout: Layout)
     assert "quality.profile" in found.out
     assert hybrid("functions", "list", "--json").json[0]["name"] == "quality.profile"
     assert "quality.profile" in hybrid("functions", "list").out
+
+
+def test_check_of_a_template_fails_only_for_what_it_uses(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.functions, "broken.py").write_text("def x(:\n")
+    Path(layout.functions, "pack").mkdir()
+    Path(layout.functions, "pack", "__init__.py").write_text("def y(:\n")
+    Path(layout.templates, "calls.yaml").write_text("steps:\n  one: {call: broken.x}\n")
+    Path(layout.templates, "deep.yaml").write_text("steps:\n  one: {call: pack.inner.z}\n")
+    assert hybrid("templates", "check", "greet").code == 0
+    assert "functions/broken.py:1:" in hybrid("templates", "check", "calls").out
+    assert "functions/pack/__init__.py:1:" in hybrid("templates", "check", "greet", "deep").out
+    assert hybrid("templates", "check").out.count("is not Python") == 2
+
+
+def test_every_problem_of_a_template_is_told_in_one_pass_one_a_line(hybrid: Hybrid, layout: Layout) -> None:
+    Path(layout.templates, "bad.yaml").write_text(
+        "params: {n: {type: integer, default: x}}\nsteps:\n  one: {rum: x, retry: 3}\n"
+        "  two: {run: 'true', timeout: soon, if: '${{ params.m }}'}\n"
+    )
+    lines = hybrid("templates", "check", "bad").out.splitlines()
+    assert [line.split(": ")[2] for line in lines] == [
+        "params.n.default", "steps.one.rum", "steps.one.retry", "steps.two.timeout", "steps.two.if",
+    ]  # fmt: skip
+    found = hybrid("enqueue", "bad")
+    assert found.err.splitlines()[0] == "hybrid: templates/bad.yaml: 5 problems:"
+    assert len(found.err.splitlines()) == 6
+
+
+@pytest.mark.parametrize("value", ["{X: ${{ params.name }}}", "{Y: 1, X: ${{ params.name }}, Z: 2}"])
+def test_an_expression_without_quotes_in_a_flow_mapping_is_told_to_be_quoted(
+    hybrid: Hybrid, layout: Layout, value: str
+) -> None:
+    Path(layout.templates, "bare.yaml").write_text(f"params: {{name: {{}}}}\nsteps:\n  one:\n    env: {value}\n")
+    found = hybrid("templates", "check", "bare")
+    assert found.code == 2
+    assert "quote it" in found.out
+    assert "bare.yaml:4:" in found.out
 
 
 def test_templates_are_listed_and_shown(hybrid: Hybrid, layout: Layout) -> None:
@@ -507,7 +511,7 @@ def test_a_daemon_is_started_seen_used_and_stopped(daemon: str, hybrid: Hybrid) 
     stopped = process("stop", home=daemon)
     assert (stopped.returncode, stopped.stdout) == (0, "")
     assert hybrid("status").code == 3
-    assert hybrid("list", "--status", "completed", "--json").json[0]["id"] == workflow
+    assert hybrid("list", "--status", "completed", "--json").json_lines[0]["id"] == workflow
 
 
 def test_start_until_idle_does_all_there_is_and_ends(hybrid: Hybrid, layout: Layout) -> None:
@@ -520,4 +524,4 @@ def test_start_until_idle_does_all_there_is_and_ends(hybrid: Hybrid, layout: Lay
     assert examined.code == 0
     assert hybrid("prune", "--keep", "0", "--dry-run").out.strip() == workflow
     assert hybrid("prune", "--keep", "0", "--json").json["workflows"] == 1
-    assert hybrid("list", "--json").json == []
+    assert hybrid("list", "--json").json_lines == []

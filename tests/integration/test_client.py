@@ -12,9 +12,11 @@ from homes import COMPLETED, STARTED, a_workflow
 
 import hybrid_engine
 from hybrid_engine.errors import ConflictError, HomeError, InputError, JobError, NotFoundError, TemplateError
-from hybrid_engine.files import dropbox, queue
+from hybrid_engine.files import dropbox, queue, submission
 from hybrid_engine.files.home import init_home
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.lock import BriefLock
+from hybrid_engine.files.log import single
 from hybrid_engine.rules.requests import check_request
 
 TEMPLATE = "params: {n: {type: integer, default: 1}}\nsteps: {hello: {run: 'true'}}\n"
@@ -51,7 +53,7 @@ def test_the_home_comes_from_the_environment(layout: Layout, monkeypatch: pytest
 
 def test_enqueue_accepts_when_no_engine_runs(client: hybrid_engine.Client, layout: Layout) -> None:
     workflow = client.enqueue("greet", {"n": 3}, priority=7, labels={"team": "a"}, delay=timedelta(minutes=5))
-    job = queue.read_job(layout.job(workflow))
+    job = queue.read_job(layout.journal(workflow))
     assert (job.params, job.priority, job.labels, job.user, job.trigger) == ({"n": 3}, 7, {"team": "a"}, "ann", "api")
     assert job.due_at > job.queued_at
     assert client.get(workflow)["status"] == "queued"
@@ -67,7 +69,7 @@ def test_a_moment_must_have_a_time_zone(client: hybrid_engine.Client, layout: La
     with pytest.raises(JobError, match="time zone"):
         client.enqueue("greet", at=datetime(2030, 1, 1))  # noqa: DTZ001
     workflow = client.enqueue("greet", at=datetime(2030, 1, 1, tzinfo=UTC))
-    assert queue.read_job(layout.job(workflow)).due_at == "2030-01-01T00:00:00.000000Z"
+    assert queue.read_job(layout.journal(workflow)).due_at == "2030-01-01T00:00:00.000000Z"
 
 
 def test_the_same_key_is_the_same_workflow_one_by_one_and_in_many(client: hybrid_engine.Client, layout: Layout) -> None:
@@ -156,9 +158,28 @@ def test_a_crash_after_the_drop_loses_nothing(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue, "accept_now", die)
-    with pytest.raises(KeyboardInterrupt):
-        client.enqueue("greet")
+    Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid()}))
+    with BriefLock(layout) as mine, monkeypatch.context() as patch:
+        assert mine, "somebody else is the engine"
+        patch.setattr(submission, "engine_lives", die)
+        with pytest.raises(KeyboardInterrupt):
+            client.enqueue("greet")
     [name] = [name for name in os.listdir(layout.inbox) if name != "rejected"]
     assert client.get(name.removesuffix(".json"))["status"] == "queued"
     assert dropbox.inbox_path(layout, name.removesuffix(".json")) == os.path.join(layout.inbox, name)
+
+
+def test_a_crash_after_the_commit_loses_nothing(
+    client: hybrid_engine.Client, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(single, "_place", die)
+        with pytest.raises(KeyboardInterrupt):
+            client.enqueue("greet", {"n": 3}, key="k")
+    assert os.listdir(layout.workflows) == []
+    workflow = client.enqueue("greet", {"n": 4}, key="k")
+    record = client.get(workflow)
+    assert (record["status"], record["params"]) == ("queued", {"n": 3})

@@ -10,12 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, STARTED, VERSION, a_home, a_workflow, at, everything, freeze
+from homes import (
+    COMPLETED,
+    FAILED,
+    STARTED,
+    VERSION,
+    a_home,
+    a_home_of_format_1,
+    a_workflow,
+    a_workflow_of_format_1,
+    at,
+    commit,
+    everything,
+    freeze,
+)
 
 from hybrid_engine.files import doctor, doctor_home, findings, journal, lock, queue, queueview, records, trash
 from hybrid_engine.files.doctor import examine, recover_index
 from hybrid_engine.files.findings import Finding
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import frames
 from hybrid_engine.model import events as e
 from hybrid_engine.sql.index import Index, open_index
 
@@ -88,6 +102,19 @@ def test_repairing_a_sound_home_changes_nothing(layout: Layout) -> None:
     assert everything(layout) == before
 
 
+def test_a_home_of_format_1_is_sound_and_stays_what_it_is(layout: Layout) -> None:
+    freeze(layout, VERSION)
+    a_home_of_format_1(layout)
+    a_workflow_of_format_1(layout, "done", *COMPLETED)
+    a_workflow_of_format_1(layout, "begun", *STARTED)
+    a_workflow_of_format_1(layout, "waiting")
+    sound(layout)
+    before = everything(layout)
+    assert troubles(look(layout)) == {}
+    assert troubles(look(layout, repair=True)) == {}
+    assert everything(layout) == before
+
+
 def test_a_finding_is_told_as_json(layout: Layout) -> None:
     assert json.loads(json.dumps([finding.as_dict() for finding in look(layout)]))[0]["severity"] == "ok"
 
@@ -101,7 +128,7 @@ def test_what_is_no_home_is_not_examined_further(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.parametrize(("said", "code"), [("2\n", "newer_format"), ("one", "bad_format"), ("", "bad_format")])
+@pytest.mark.parametrize(("said", "code"), [("3\n", "newer_format"), ("one", "bad_format"), ("", "bad_format")])
 def test_a_newer_or_unknown_format_is_left_alone(layout: Layout, said: str, code: str) -> None:
     finished(layout)
     os.unlink(layout.state("a"))
@@ -175,6 +202,65 @@ def test_an_engine_that_was_killed_is_told_by_its_lock(layout: Layout) -> None:
 def test_looking_at_a_home_that_never_ran_makes_no_lock(layout: Layout) -> None:
     look(layout)
     assert not os.path.exists(layout.lock)
+
+
+def test_what_a_killed_engine_left_in_the_log_is_told_and_not_mistaken_for_damage(layout: Layout) -> None:
+    """Looking changes nothing; a repair does first what the next engine would do."""
+    finished(layout, "begun")
+    sound(layout)
+    job = a_workflow(layout, "short", *STARTED)
+    whole = Path(layout.journal("short")).read_bytes()
+    commit(layout, "short", *COMPLETED, after=3)
+    Path(layout.journal("short")).write_bytes(whole + b'{"n":4,"at"')
+    a_workflow(layout, "nameless", *STARTED, queued=False)
+    commit(layout, "nameless", *STARTED)
+    accepted = commit(layout, "accepted")
+    queueview.bring_up_to_date(layout, at(0), {})
+    before = everything(layout)
+    found = troubles(look(layout))
+    assert list(found) == ["log"] and "3 workflows" in found["log"].message and found["log"].severity == "info"
+    assert everything(layout) == before
+    assert {"log", "torn_tail", "not_in_queue"}.isdisjoint(troubles(look(layout, repair=True)))
+    assert os.listdir(layout.log) == []
+    assert records.final_status(layout, "short") == "completed"
+    assert records.queued_ids(layout).keys() == {"nameless", "accepted"}
+    assert queue.read_job(layout.journal("accepted")).as_record() == accepted.as_record()
+    assert queue.name_of(job) not in os.listdir(layout.queue)
+    assert troubles(look(layout)) == {}
+
+
+def test_damage_in_the_log_is_told_and_a_copy_of_it_is_kept(layout: Layout) -> None:
+    freeze(layout, VERSION)
+    for name in ("a", "b"):
+        commit(layout, name)
+    first, second = (Path(layout.log, name) for name in sorted(os.listdir(layout.log)))
+    frame = frames.scan(second.read_bytes()).frames[1]
+    first.write_bytes(first.read_bytes().replace(b"report", b"rePort") + second.read_bytes()[frame.start :])
+    second.unlink()
+    assert {finding.severity for finding in look(layout) if finding.code == "log"} == {"warning", "info"}
+    look(layout, repair=True)
+    assert any(b"rePort" in path.read_bytes() for path in Path(layout.quarantine).glob("log-*"))
+    assert set(records.queued_ids(layout)) == {"b"}
+    assert "log" in troubles(look(layout))["quarantine"].message
+
+
+def test_a_log_that_cannot_be_emptied_is_told_and_nothing_is_made_of_its_workflows(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(layout, "a", *STARTED)
+    sound(layout)
+    commit(layout, "a", *STARTED)
+    with open(layout.journal("a"), "ab") as file:
+        file.write(b'{"n":4')
+    before = everything(layout)
+
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(doctor, "replay", fail)
+    found = troubles(look(layout, repair=True))
+    assert list(found) == ["log"] and found["log"].severity == "error"
+    assert everything(layout) == before
 
 
 def test_temporary_files_go_when_they_are_old_or_nobody_can_write_them(layout: Layout) -> None:
@@ -272,6 +358,16 @@ def test_damage_in_the_middle_is_put_aside_unchanged_with_its_reason(layout: Lay
     assert json.loads((aside / "reason.json").read_text())["workflow"] == "a"
     assert os.listdir(layout.queue) == [] and not os.path.exists(layout.workflow("a"))
     assert list(troubles(look(layout))) == ["quarantine"]
+
+
+def test_a_damaged_first_line_puts_the_workflow_aside_and_its_name_in_the_queue_with_it(layout: Layout) -> None:
+    """The name is one of the journal, so it cannot be read either; it is no trouble of its own."""
+    finished(layout, "a", *STARTED)
+    sound(layout)
+    damage(layout, "a", 30)
+    assert [finding.code for finding in look(layout) if finding.severity != "ok"] == ["damaged_journal"]
+    look(layout, repair=True)
+    assert os.listdir(layout.quarantine) == ["a"] and os.listdir(layout.queue) == []
 
 
 def test_killed_while_putting_a_workflow_aside_no_engine_begins_it_anew(
@@ -375,7 +471,7 @@ def test_a_view_that_is_missing_late_or_unreadable_is_written_again(layout: Layo
 def test_what_is_left_of_an_acceptance_that_was_cut_short_is_put_aside(layout: Layout) -> None:
     finished(layout, "a", *COMPLETED)
     sound(layout)
-    a_workflow(layout, "b", queued=False)
+    a_workflow_of_format_1(layout, "b", queued=False)
     os.mkdir(layout.workflow("c"))
     assert {f.path for f in look(layout) if f.code == "orphan"} == set(), "it may be being accepted just now"
     look(layout, repair=True)
@@ -383,17 +479,21 @@ def test_what_is_left_of_an_acceptance_that_was_cut_short_is_put_aside(layout: L
     assert os.path.exists(os.path.join(layout.quarantine, "b", "job.json"))
 
 
-def test_a_job_whose_file_still_lies_in_the_inbox_is_no_orphan(layout: Layout) -> None:
+def test_a_job_of_format_1_whose_file_still_lies_in_the_inbox_is_no_orphan(layout: Layout) -> None:
     finished(layout)
-    a_workflow(layout, "b", queued=False, source="b.yaml")
+    job = a_workflow_of_format_1(layout, "b", queued=False)
+    Path(layout.job("b")).write_text(json.dumps({**job.as_record(), "source": "b.yaml"}))
     Path(layout.inbox, "b.yaml").touch()
     look(layout, repair=True)
     assert os.listdir(layout.quarantine) == []
 
 
-def test_an_unfinished_workflow_that_is_not_in_the_queue_is_put_back(layout: Layout) -> None:
+@pytest.mark.parametrize("events", [(), STARTED])
+def test_an_unfinished_workflow_that_is_not_in_the_queue_is_put_back(
+    layout: Layout, events: tuple[e.Event, ...]
+) -> None:
     freeze(layout, VERSION)
-    job = a_workflow(layout, "a", *STARTED, queued=False)
+    job = a_workflow(layout, "a", *events, queued=False)
     assert troubles(look(layout))["not_in_queue"].severity == "error"
     look(layout, repair=True)
     assert os.listdir(layout.queue) == [queue.name_of(job)]
@@ -553,7 +653,7 @@ def test_beside_an_engine_only_what_it_never_touches_is_repaired(layout: Layout,
     damage(layout, "b", 30)
     found = troubles(look(layout, repair=True))
     assert found["open_to_others"].repaired
-    assert not found["view"].repaired and "only while no engine runs" in str(found["view"].repair)
+    assert not found["view"].repaired and "only while no engine is running" in str(found["view"].repair)
     assert not found["damaged_journal"].repaired and os.path.exists(layout.workflow("b"))
 
 

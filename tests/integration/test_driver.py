@@ -14,6 +14,7 @@ from lives import Life, tell
 from hybrid_engine.model import events as e
 from hybrid_engine.model.events import EVENT_TYPES
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.waits import sentence
 
 LifeOfAnEngine = Life.TestCase
 LifeOfAnEngine.settings = settings(
@@ -27,7 +28,7 @@ def test_in_long_lives_too_everything_ends_and_nothing_leaks(block: int) -> None
     told: Counter[str] = Counter()
     for seed in range(block * 50, block * 50 + 50):
         told += tell(seed)
-    assert not set(EVENT_TYPES) - set(told), "the stories are too tame"
+    assert set(EVENT_TYPES) - set(told) == {"step_progressed"}, "the stories are too tame"  # no longer journaled
 
 
 class Stage:
@@ -63,7 +64,7 @@ class Stage:
 
     def waits_for(self, workflow: str) -> str | None:
         entry = self.engine.driver.backlog.get(workflow)
-        return entry.waits_for if entry else None
+        return sentence(entry.waits_for) if entry else None
 
     def types(self, workflow: str) -> list[str]:
         return [event.TYPE for event in self.disk.events(workflow)]
@@ -105,9 +106,9 @@ def test_steps_of_a_workflow_run_side_by_side_up_to_the_slots() -> None:
 def test_a_slot_is_handed_on_to_the_next_step_in_the_same_commit() -> None:
     stage = Stage(slots=1)
     stage.admit("w", a_template(["a", "b"]))
-    before = stage.engine.driver.commits
+    before = stage.engine.driver.recorder.commits
     stage.end("w/a/1")
-    assert stage.engine.driver.commits == before + 1
+    assert stage.engine.driver.recorder.commits == before + 1
     assert stage.running() == ["w/b/1"]
 
 
@@ -209,12 +210,12 @@ def test_a_workflow_between_two_steps_keeps_its_place_over_a_restart() -> None:
     assert (stage.running(), stage.waits_for("two")) == ([], "pool db")
 
 
-def test_a_job_whose_pool_is_full_leaves_no_journal_and_no_run_behind() -> None:
+def test_a_job_whose_pool_is_full_is_accepted_and_leaves_no_run_behind() -> None:
     stage = Stage()
     stage.admit("one", ALONE)
     stage.admit("two", ALONE)
     assert set(stage.engine.driver.runs) == {"one"}
-    assert "two" not in stage.disk.journals
+    assert stage.types("two") == ["workflow_created"]
 
 
 def test_a_signal_and_a_full_pool_at_once_do_not_begin_a_journal_twice() -> None:
@@ -273,7 +274,7 @@ def test_a_cancel_ends_a_workflow_in_whatever_state_it_is(moment: str) -> None:
     stage.engine.settle()
     assert stage.status("w") == "cancelled"
     assert not any(key.startswith("w/") for key in stage.running())
-    assert stage.engine.driver.slots.used == len(stage.running())
+    assert stage.engine.driver.dispatcher.slots.used == len(stage.running())
 
 
 def test_a_paused_workflow_lets_its_attempts_end_and_begins_no_other() -> None:
@@ -364,9 +365,9 @@ def test_a_signal_to_a_finished_workflow_changes_nothing_and_goes(verb: str) -> 
     stage = Stage()
     stage.admit("w", a_template())
     stage.end("w/one/1")
-    before = bytes(stage.disk.journals["w"].data)
+    before = bytes(stage.disk.journals["w"])
     stage.signal("w", verb)
-    assert bytes(stage.disk.journals["w"].data) == before
+    assert bytes(stage.disk.journals["w"]) == before
     assert not stage.disk.signals["w"]
 
 
@@ -383,14 +384,14 @@ def test_a_late_result_of_an_earlier_attempt_changes_nothing() -> None:
     stage.engine.executor.say_again("w/a/1")
     stage.engine.settle()
     assert stage.status("w") == "completed"
-    assert stage.engine.driver.slots.used == 0
+    assert stage.engine.driver.dispatcher.slots.used == 0
 
 
 def test_an_attempt_that_cannot_begin_for_want_of_something_is_begun_later_and_keeps_its_slot() -> None:
     stage = Stage(slots=1)
     stage.world.shortages = 3
     stage.admit("w", a_template())
-    assert (stage.running(), stage.engine.driver.slots.used) == ([], 1)
+    assert (stage.running(), stage.engine.driver.dispatcher.slots.used) == ([], 1)
     stage.engine.reactor.advance(1)
     assert stage.running() == ["w/one/1"]
 
@@ -403,14 +404,15 @@ def test_a_cancel_reaches_an_attempt_that_never_could_begin() -> None:
     stage.engine.reactor.advance(1)
     stage.engine.settle()
     assert stage.status("w") == "cancelled"
-    assert stage.engine.driver.slots.used == 0
+    assert stage.engine.driver.dispatcher.slots.used == 0
 
 
-@pytest.mark.parametrize("fault", ["append", "sync", "sync_workflow", "finish"])
+@pytest.mark.parametrize("fault", ["commit", "settle"])
 def test_a_disk_that_fails_delays_and_loses_nothing(fault: str) -> None:
     stage = Stage()
     stage.disk.faults.extend([fault] * 3)
     stage.admit("w", a_template())
+    assert len(stage.disk.faults) < 3, "this never fails"
     for _ in range(20):
         stage.engine.works_again() if not stage.disk.faults else None
         stage.engine.reactor.advance(2)
@@ -432,7 +434,7 @@ def test_a_disk_that_fails_delays_and_loses_nothing(fault: str) -> None:
 
 def test_nothing_is_submitted_before_its_start_is_on_disk() -> None:
     stage = Stage()
-    stage.disk.faults.append("sync")
+    stage.disk.faults.append("commit")
     stage.engine.admit(a_job("w"), a_template())
     stage.engine.settle()
     assert stage.running() == []
@@ -445,13 +447,15 @@ def test_a_step_that_is_retried_in_the_turn_that_ends_it_keeps_its_place_in_its_
     stage = Stage()
     template = a_template({"a": {"concurrency": "gpu"}})
     stage.admit("one", template)
-    stage.engine.syncer.submit(lambda: None, lambda error: None)  # the disk is busy, so the next commit takes a while
-    stage.engine.signal("one", "cancel", "cancel.1")
-    stage.engine.reactor.run()
-    stage.engine.executor.end("one/a/1", "cancelled")
-    stage.engine.reactor.run()
-    stage.engine.signal("one", "retry", "retry.1")
-    stage.engine.settle()
-    assert stage.running() == ["one/a/2"]
+    stage.signal("one", "cancel")
+    stage.disk.faults.append("commit")
+    stage.admit("other", a_template())  # the disk fails: what happens until it works again is looked at in one turn
+    stage.end("one/a/1", "cancelled")
+    stage.signal("one", "retry")
+    assert stage.types("one")[-1] == "cancel_requested"
+    stage.engine.works_again()
+    stage.engine.reactor.advance(1)
+    assert stage.types("one")[-4:] == ["workflow_cancelled", "workflow_reopened", "step_reopened", "step_started"]
+    assert stage.running() == ["one/a/2", "other/one/1"]
     stage.admit("two", template)
-    assert (stage.running(), stage.waits_for("two")) == (["one/a/2"], "pool gpu")
+    assert (stage.running(), stage.waits_for("two")) == (["one/a/2", "other/one/1"], "pool gpu")

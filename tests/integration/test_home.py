@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hybrid_engine.errors import HomeError
-from hybrid_engine.files import home
+from hybrid_engine.files import atomic, home
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import formats
 
 
 def a_home(path: Path) -> Layout:
@@ -30,7 +31,7 @@ def test_init_makes_all_folders_and_the_sample_and_says_so(tmp_path: Path) -> No
     made = home.init_home(layout)
     assert {"inbox/", "queue/", "workflows/", ".hybrid/format", "templates/data_processing.yaml"} <= set(made)
     assert all(os.path.isdir(folder) for folder in layout.folders())
-    assert Path(layout.format).read_text() == "1\n"
+    assert Path(layout.format).read_text() == "2\n"
     assert home.open_home(layout) == home.warnings(layout)
 
 
@@ -105,9 +106,43 @@ def test_a_home_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.
         home.open_home(layout)
 
 
+def test_a_home_of_format_1_is_opened_and_taken_up_before_its_log_is_written_to(tmp_path: Path) -> None:
+    layout = a_home(tmp_path)
+    os.rmdir(layout.log)
+    Path(layout.format).write_text("1\n")
+    assert home.open_home(layout) == home.warnings(layout)
+    assert Path(layout.format).read_text() == "1\n", "who only opens it changes nothing"
+    for _ in range(2):
+        formats.take_up(layout)
+        assert Path(layout.format).read_text() == "2\n"
+        assert os.listdir(layout.log) == []
+
+
+def test_killed_while_a_home_is_taken_up_it_is_taken_up_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At no point does a home that an older program would open have a log that it would not see."""
+    layout = a_home(tmp_path)
+    os.rmdir(layout.log)
+    Path(layout.format).write_text("1\n")
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("make_folder", "sync_folder", "write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, name, die)
+            with pytest.raises(KeyboardInterrupt):
+                formats.take_up(layout)
+        assert Path(layout.format).read_text() == "1\n"
+        assert not os.path.exists(layout.log) or os.listdir(layout.log) == []
+    formats.take_up(layout)
+    assert Path(layout.format).read_text() == "2\n" and os.path.isdir(layout.log)
+
+
 def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     layout = a_home(tmp_path)
-    Path(layout.format).write_text("2\n")
+    Path(layout.format).write_text("3\n")
     with pytest.raises(HomeError, match="newer hybrid"):
         home.open_home(layout)
     with pytest.raises(HomeError, match="newer hybrid"):

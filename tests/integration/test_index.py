@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, STARTED, a_home, a_workflow, pages_of
+from homes import COMPLETED, STARTED, a_home, a_workflow, a_workflow_of_format_1, pages_of
 
 from hybrid_engine.files import journal, views
 from hybrid_engine.files.layout import Layout
@@ -144,6 +144,25 @@ def test_no_list_sorts_or_scans_the_whole_table(index: Index) -> None:
         for *_, step in index._connection.execute("EXPLAIN QUERY PLAN " + sql).fetchall():
             unindexed = step.startswith("SCAN") and "USING" not in step and "subquery" not in step.lower()
             assert not unindexed and ("TEMP B-TREE" not in step or "UNION ALL" in sql), (sql, step)
+
+
+def test_short_ids_are_found_by_an_index_and_without_it(index: Index) -> None:
+    index.upsert_many([a_record(100_001), a_record(200_001), a_record(300_002)])
+    plans: list[str] = []
+    for made_before_the_index in (False, True):
+        if made_before_the_index:
+            index._connection.execute("DROP INDEX by_ending")
+        index._connection.set_trace_callback(plans.append)
+        assert index.alike(["100001", "300002", "999999"]) == ["w100001", "w300002"]
+        assert index.meant("w200001", 5) == ["w200001"]
+        assert index.meant("0001", 5) == ["w100001", "w200001"]
+        assert index.meant("w100", 5) == ["w100001"]
+        assert index.meant("0000", 5) == ["w100001", "w200001", "w300002"]
+        index._connection.set_trace_callback(None)
+        if not made_before_the_index:
+            for sql in plans[:2]:
+                steps = [step for *_, step in index._connection.execute("EXPLAIN QUERY PLAN " + sql).fetchall()]
+                assert any("USING INDEX by_ending" in step for step in steps), steps
 
 
 def test_a_cursor_that_is_none_is_refused(index: Index) -> None:
@@ -334,6 +353,9 @@ def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
     a_workflow(layout, "without-view", *COMPLETED, view=False)
     a_workflow(layout, "under-way", *STARTED)
     a_workflow(layout, "only-accepted")
+    a_workflow(layout, "accepted-without-view", view=False)
+    a_workflow_of_format_1(layout, "of-format-1")
+    os.unlink(layout.state("of-format-1"))
     os.makedirs(layout.workflow("empty"))
     Path(layout.workflows, "a file").touch()
     heard: list[int] = []
@@ -343,6 +365,7 @@ def test_a_deleted_index_comes_back_from_the_folders(layout: Layout) -> None:
         found = {row["id"]: row["status"] for row in index.query()}
     assert found == {
         "with-view": "completed", "without-view": "completed", "under-way": "running", "only-accepted": "queued",
+        "accepted-without-view": "queued", "of-format-1": "queued",
     }  # fmt: skip
     assert heard
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts.memory import Disk, MemoryEngine, World
+from contracts.memory import Disk, MemoryEngine, MemorySyncer, World
+from contracts.storage import InAFolder
 
 from hybrid_engine.daemon.intake import Intake
-from hybrid_engine.files import dropbox, queue
+from hybrid_engine.files import atomic, dropbox, queue
 from hybrid_engine.files.inbox import FileInbox
 from hybrid_engine.files.layout import Layout
-from hybrid_engine.files.store import FileStore
 from hybrid_engine.files.templates import TemplateStore
-from hybrid_engine.files.viewstore import FileAcceptor
 from hybrid_engine.model.job import Job
 
 SETTLE, REJECT_AFTER = 0.5, 2.0
@@ -34,25 +34,6 @@ BOMB = b"".join(b"%c: &%c [%b]\n" % (n + 1, n + 1, b",".join([b"*%c" % n] * 9)) 
 """Each line is nine times the one before."""
 
 
-class Failing(FileAcceptor):
-    """An acceptor whose disk fails as often as told."""
-
-    failures = 0
-    after_lay = 0
-
-    def lay(self, jobs: list[Job]) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(28, "No space left on device")
-        super().lay(jobs)
-
-    def announce(self, jobs: list[Job]) -> None:
-        if self.after_lay:
-            self.after_lay -= 1
-            raise OSError(28, "No space left on device")
-        super().announce(jobs)
-
-
 class Porch:
     """A home with an engine that has no slot to spare, so that what it accepts stays in the queue."""
 
@@ -61,6 +42,7 @@ class Porch:
         self.inbox = Path(home.inbox)
         self.templates = TemplateStore(home)
         self.world, self.disk = World(), Disk()
+        self.place = InAFolder(home)
         self.accepted: list[Job] = []
         self.slots = slots
         self.now = 0.0
@@ -69,29 +51,41 @@ class Porch:
     def start(self) -> None:
         """A (fresh) engine."""
         templates = TemplateStore(self.home)
-        self.engine = MemoryEngine(self.disk, self.world, self.slots, self.now, FileStore(self.home, templates))
-        self.acceptor, self.file_inbox = Failing(self.home), FileInbox(self.home, templates)
+        self.engine = MemoryEngine(
+            self.disk, self.world, self.slots, self.now, store=self.place.store, log=self.place.log
+        )
+        self.engine.watcher.accepted_ones = self.accepted
+        self.background, self.file_inbox = MemorySyncer(self.engine.reactor), FileInbox(self.home, templates)
         self.intake = Intake(
-            self.file_inbox, self.acceptor, self.engine.driver, self.engine.background,
-            self.engine.reactor, self.engine.clock, settle=SETTLE, reject_after=REJECT_AFTER,
-            queued=self.accepted.append,
+            self.file_inbox, self.engine.driver, self.place.log, self.background, self.engine.reactor,
+            self.engine.clock, settle=SETTLE, reject_after=REJECT_AFTER,
         )  # fmt: skip
+
+    def settle(self) -> None:
+        """Do all that can be done now, in the background, too."""
+        self.engine.settle()
+        while self.background.pending or self.place.log.is_behind:
+            if self.background.pending:
+                self.background.do()
+            self.place.log.write_behind(60.0)
+            self.engine.settle()
 
     def restart(self) -> None:
         """Kill the engine and start another."""
         self.now = self.engine.reactor.now + 1.0
+        self.place.again()
         self.start()
 
     def look(self) -> None:
         self.intake.look()
-        self.engine.settle()
+        self.settle()
 
     def wait(self, seconds: float) -> None:
         """Let time go on, looking whenever the intake wants to."""
         end = self.engine.reactor.now + seconds
         while self.engine.reactor.now < end:
             self.engine.reactor.advance(min(0.05, end - self.engine.reactor.now))
-            self.engine.settle()
+            self.settle()
 
     def take(self) -> list[str]:
         """Look, wait until nothing can change any more, and tell what was accepted so far, by template."""
@@ -131,7 +125,9 @@ class Porch:
 def porch(home: Layout) -> Iterator[Porch]:
     old = signal.signal(signal.SIGIO, signal.SIG_IGN)
     Path(home.templates, "report.yaml").write_text(TEMPLATE)
-    yield Porch(home)
+    porch = Porch(home)
+    yield porch
+    porch.place.close()
     signal.signal(signal.SIGIO, old)
 
 
@@ -272,10 +268,10 @@ def test_a_key_names_one_workflow_also_after_it_has_finished(porch: Porch, state
     (first,) = [*porch.take(), *porch.world.processes][:1]
     for process in porch.world.running():
         porch.engine.executor.end(process.attempt.key)
-    porch.engine.settle()
+    porch.settle()
     porch.rename("b.json", '{"template": "report", "key": "nightly-42", "params": {"n": 9}}')
     porch.take()
-    assert len(porch.accepted) == 1
+    assert os.listdir(porch.home.workflows) == [first.split("/")[0]]
     assert porch.left() == porch.rejected() == []
     assert first.startswith("user-anonymous-key-")
 
@@ -343,25 +339,42 @@ def test_a_crash_between_acceptance_and_removal_finds_the_first_ones_jobs(porch:
     assert porch.left() == porch.rejected() == []
 
 
-def test_a_crash_before_the_name_in_the_queue_leaves_one_job_of_the_second_reading(porch: Porch) -> None:
-    porch.acceptor.after_lay = 1
+def test_a_crash_right_after_the_commit_leaves_one_job_of_the_second_reading(porch: Porch) -> None:
     porch.rename("a.json", '{"template": "report"}')
-    porch.look()
-    assert porch.queued() == []
-    assert len(os.listdir(porch.home.workflows)) == 1
+    porch.intake.look()
+    porch.engine.settle()
+    assert len(porch.accepted) == 1
+    assert (porch.queued(), porch.left()) == ([], ["a.json"]), "what follows is not there yet"
     porch.restart()
-    assert len(porch.take()) == 1
+    assert porch.take() == [porch.accepted[0].id]
     assert os.listdir(porch.home.workflows) == porch.queued()
+    assert porch.left() == []
 
 
-@pytest.mark.parametrize("what", ["failures", "after_lay"])
-def test_a_full_disk_keeps_jobs_in_the_inbox_until_there_is_room(porch: Porch, what: str) -> None:
-    setattr(porch.acceptor, what, 3)
+@pytest.mark.parametrize("what", ["commit", "places"])
+def test_a_full_disk_keeps_jobs_in_the_inbox_until_there_is_room(
+    porch: Porch, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, make_folder = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))] * 3, atomic.make_folder
+
+    def full(path: str) -> bool:
+        if failures and porch.home.workflows in path:
+            raise failures.pop()
+        return make_folder(path)
+
     for number in range(3):
         porch.rename(f"{number}.json", '{"template": "report"}')
-    porch.look()
+    if what == "commit":
+        porch.place.fail(3, monkeypatch)
+    else:
+        monkeypatch.setattr(atomic, "make_folder", full)
+    porch.intake.look()
+    porch.engine.settle()
+    porch.place.log.write_behind(60.0)
     assert porch.queued() == []
     assert len(porch.left()) == 3
+    porch.place.behind._failing_until = 0.0  # half a second later
+    failures.clear()
     assert len(porch.take()) == 3
     assert porch.left() == porch.rejected() == []
 
@@ -554,7 +567,7 @@ def test_a_signal_with_a_bell_is_acted_on_and_tidied_up(porch: Porch) -> None:
     dropbox.send_signal(porch.home, workflow, "cancel", {"by": "ada", "reason": "no need"})
     assert porch.left() == [f".signal-{workflow}"]
     porch.look()
-    porch.engine.settle()
+    porch.settle()
     assert porch.queued() == []
     assert porch.left() == []
     assert not os.path.exists(porch.home.signals(workflow))
@@ -570,7 +583,7 @@ def test_a_bell_stays_until_its_signal_is_committed(porch: Porch) -> None:
     porch.take()
     (process,) = porch.world.running()
     porch.engine.executor.end(process.attempt.key, "failed")
-    porch.engine.settle()
+    porch.settle()
     workflow = process.attempt.workflow
     dropbox.send_signal(porch.home, workflow, "retry")
     porch.intake.look()
@@ -591,7 +604,7 @@ def test_a_signal_dropped_by_hand_is_found_without_a_bell(porch: Porch) -> None:
     folder.mkdir()
     (folder / "cancel").touch()
     porch.intake.read_lost_signals()
-    porch.engine.settle()
+    porch.settle()
     assert process.cancelled
 
 
@@ -605,7 +618,7 @@ def test_what_a_signal_says_beside_its_name_cannot_hurt(porch: Porch, content: s
     Path(porch.home.signals(workflow), "cancel").write_text(content)
     dropbox.ring(porch.home, workflow)
     porch.look()
-    porch.engine.settle()
+    porch.settle()
     assert porch.queued() == []
 
 
@@ -618,7 +631,7 @@ def test_what_is_no_signal_changes_nothing(porch: Porch, name: str) -> None:
     dropbox.ring(porch.home, workflow)
     for _ in range(3):
         porch.look()
-        porch.engine.settle()
+        porch.settle()
     assert porch.queued() == [workflow]
 
 

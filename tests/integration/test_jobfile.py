@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import time
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_engine.errors import JobError
+from hybrid_engine.errors import JobError, TemplateError
 from hybrid_engine.files.jobfile import MAX_FILE, MAX_LINE, JobFile, read_job_file
-from hybrid_engine.files.strict import read_plain_file
+from hybrid_engine.files.strict import jsontext, read_plain_file
 from hybrid_engine.rules.params import check_params
 from hybrid_engine.rules.requests import check_request
 
@@ -177,6 +178,38 @@ def test_an_unknown_template_is_told_at_its_value(tmp_path: Path) -> None:
     assert (error.line, error.column) == (1, 11)
 
 
+@pytest.mark.parametrize("among", ["fields", "params"])
+def test_very_many_problems_are_cut_and_placed_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, among: str
+) -> None:
+    many = {f"parm{n}": 1 for n in range(30_000)}
+    content = {"template": "t", **many} if among == "fields" else {"template": "t", "params": many}
+    (entry,) = read_job_file(a_file(tmp_path, "x.json", json.dumps(content)))
+    with pytest.raises(JobError) as caught:
+        check_params({"param": {}}, check_request(entry.raw)["params"])
+    passes = []
+    monkeypatch.setattr(jsontext, "_walk", lambda text, walk=jsontext._walk: (passes.append(text), walk(text))[1])
+    error = entry.explain(caught.value)
+    assert len(passes) == 1
+    assert [problem.code for problem in error.problems][99:101] == ["unknown_field" if among == "fields" else
+                                                                    "unknown_param", "too_many_problems"]  # fmt: skip
+    assert len({(problem.line, problem.column) for problem in error.problems[:100]}) == 100
+
+
+@pytest.mark.parametrize(("name", "text"), [("x.yaml", "template: t\n"), ("x.jsonl", '{"template": "t"}\n')])
+def test_a_broken_template_is_told_at_the_job_that_names_it(tmp_path: Path, name: str, text: str) -> None:
+    (entry,) = read_job_file(a_file(tmp_path, name, text))
+    broken = TemplateError.of([
+        TemplateError("is missing", path="steps", file="templates/t.yaml", line=3, column=1),
+        TemplateError("unknown key", path="stps", file="templates/t.yaml", line=4, column=2),
+    ])  # fmt: skip
+    error = entry.explain(broken)
+    assert (error.file, error.line, error.path, error.code) == (name, 1, "template", "bad_template")
+    assert error.as_dict()["file"] == name
+    assert "templates/t.yaml:3:1: 2 problems: line 3: steps: is missing; line 4: stps: unknown key" in error.message
+    assert (broken.file, broken.line) == ("templates/t.yaml", 3)
+
+
 def test_an_unknown_field_is_told_at_its_name_and_several_problems_each_in_place(tmp_path: Path) -> None:
     (entry,) = read_job_file(a_file(tmp_path, "x.yaml", "template: t\nparms: {}\npriority: 77\n"))
     with pytest.raises(JobError) as caught:
@@ -192,6 +225,29 @@ def test_an_unknown_field_is_told_at_its_name_and_several_problems_each_in_place
 @pytest.mark.parametrize("name", ["x.json", "x.yaml"])
 def test_nonsense_is_refused_as_a_whole(tmp_path: Path, name: str, content: bytes) -> None:
     refused(a_file(tmp_path, name, content))
+
+
+UNFORESEEN = [
+    ("x.yaml", b"%YAML 1.3\n---\ntemplate: t", 1), ("x.yaml", b'template: t\nkey: "\\UFFFFFFFF"', 2),
+    ("x.yaml", b'template: t\nkey: "\\U80000000"', 2), ("x.json", b'{"template": "t",\n"priority":1e9999x}', 2),
+]  # fmt: skip
+"""Content at which a parser raises something else than it documents."""
+
+
+@pytest.mark.parametrize(("name", "content", "line"), UNFORESEEN)
+def test_what_no_parser_documents_is_an_error_of_the_file(tmp_path: Path, name: str, content: bytes, line: int) -> None:
+    error = refused(a_file(tmp_path, name, content))
+    assert (error.file, error.line) == (name, line)
+
+
+def test_in_a_line_it_hurts_that_line_only(tmp_path: Path) -> None:
+    content = b'{"template":"a"}\n{"priority":1e9999x}\n{"template":"b"}\n'
+    entries = read_job_file(a_file(tmp_path, "x.jsonl", content))
+    assert [entry.error and (entry.error.code, entry.error.line) for entry in entries] == [
+        None,
+        ("not_finite", 2),
+        None,
+    ]
 
 
 # --- many jobs ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ import pytest
 from builders import at, created
 
 from hybrid_engine.files import atomic, journal
+from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log import places
+from hybrid_engine.files.log.behind import WriteBehind
 from hybrid_engine.model import events as e
 
 STORY: list[e.Event] = [created(params={"text": "x" * 300}), e.WorkflowStarted(), e.StepStarted("one", 1)]
@@ -38,51 +41,73 @@ def no_more_than(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, old)
 
 
+FIRST = journal.encode(1, at(0), STORY[:1])
+REST = journal.encode(2, at(1), STORY[1:])
+
+
+@contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    """The engine is one thread: what waits for ever for somebody at the other end of a pipe would be its end."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it hangs")
+
+    old = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def begin(path: Path) -> bytes:
+    places.append(str(path), FIRST, create=True)
+    return path.read_bytes()
+
+
 def test_a_journal_is_for_nobody_else_and_made_with_its_first_line(path: Path) -> None:
-    log = journal.Journal(str(path))
-    assert not path.exists()
     old = os.umask(0)
     try:
-        log.append(at(0), STORY)
+        begin(path)
     finally:
         os.umask(old)
-    log.sync()
-    log.close()
     assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == FIRST
+
+
+def test_a_journal_that_is_gone_is_not_begun_anew_in_its_middle(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        places.append(str(path), REST, create=False)
+    assert not path.exists()
 
 
 def test_a_batch_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[bytes] = []
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: (writes.append(data), write(fd, data))[1])
-    log = journal.Journal(str(path))
-    log.append(at(0), STORY)
-    log.close()
+    places.append(str(path), FIRST + REST, create=True)
     assert writes == [path.read_bytes()]
 
 
 def test_a_write_cut_short_at_any_byte_leaves_nothing_and_can_be_made_again(path: Path) -> None:
-    log = journal.Journal(str(path))
-    log.append(at(0), STORY[:1])
-    log.sync()
-    before = path.read_bytes()
-    size = len(journal.encode(2, at(1), STORY[1:]))
-    for cut in range(0, size, 7):
+    before = begin(path)
+    for cut in range(0, len(REST), 7):
         with no_more_than(len(before) + cut), pytest.raises(OSError, match="too large"):
-            log.append(at(1), STORY[1:])
+            places.append(str(path), REST, create=False)
         assert path.read_bytes() == before
-        assert (log.n, log.size) == (1, len(before))
-    log.append(at(1), STORY[1:])
-    log.close()
+    places.append(str(path), REST, create=False)
     assert [entry.event for entry in journal.read(str(path)).entries] == STORY
 
 
 def test_garbage_that_could_not_be_cut_off_is_cut_before_the_next_line(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = journal.Journal(str(path))
-    log.append(at(0), STORY[:1])
-    before = path.read_bytes()
+    troubles: list[OSError] = []
+    behind = WriteBehind(home, lambda workflow, error: troubles.append(error), troubles.append)
+    os.mkdir(home.workflow("w1"))
+    path = Path(home.journal("w1"))
+    before = begin(path)
 
     def failing(fd: int, data: bytes) -> None:
         os.write(fd, data[:10])
@@ -91,19 +116,19 @@ def test_garbage_that_could_not_be_cut_off_is_cut_before_the_next_line(
     def no_cut(fd: int, size: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
+    behind.of("w1", 1).lines.append(REST)
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "write_all", failing)
         patch.setattr(os, "ftruncate", no_cut)
-        with pytest.raises(OSError, match="Input/output"):
-            log.append(at(1), STORY[1:])
+        behind.flush(1.0)
     assert len(path.read_bytes()) == len(before) + 10
-    log.append(at(1), STORY[1:])
-    log.close()
+    assert [error.errno for error in troubles] == [errno.EIO]
+    behind.settle("w1")
     assert [entry.event for entry in journal.read(str(path)).entries] == STORY
 
 
 def test_a_torn_tail_is_kept_before_it_is_cut_and_kept_apart_from_earlier_ones(path: Path) -> None:
-    whole = journal.encode(1, at(0), STORY[:1])
+    whole = FIRST
     for number, tail in enumerate((b"one", b"two", b'{"n":2'), 1):
         path.write_bytes(whole + tail)
         copy = journal.cut_torn_tail(str(path), journal.read(str(path)))
@@ -113,7 +138,7 @@ def test_a_torn_tail_is_kept_before_it_is_cut_and_kept_apart_from_earlier_ones(p
 
 @pytest.mark.parametrize("operation", ["write_all", "sync_folder"])
 def test_a_tail_that_cannot_be_kept_is_not_cut(path: Path, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
-    data = journal.encode(1, at(0), STORY[:1]) + b"tail"
+    data = FIRST + b"tail"
     path.write_bytes(data)
 
     def failing(*arguments: Any) -> None:
@@ -124,20 +149,6 @@ def test_a_tail_that_cannot_be_kept_is_not_cut(path: Path, monkeypatch: pytest.M
         journal.cut_torn_tail(str(path), journal.read(str(path)))
     kept = [found.read_bytes() for found in path.parent.glob("journal.torn-*")]
     assert path.read_bytes() == data or kept == [b"tail"]
-
-
-def test_a_rewritten_journal_is_a_new_file_of_what_was_sure(path: Path) -> None:
-    log = journal.Journal(str(path))
-    log.append(at(0), STORY[:1])
-    log.sync()
-    sure, inode = log.size, path.stat().st_ino
-    log.append(at(1), STORY[1:])
-    log.rewrite(sure)
-    assert path.stat().st_ino != inode
-    assert [entry.event for entry in journal.read(str(path)).entries] == STORY[:1]
-    log.append(at(1), STORY[1:])
-    log.close()
-    assert [entry.event for entry in journal.read(str(path)).entries] == STORY
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
@@ -151,9 +162,8 @@ def test_what_is_no_plain_file_is_neither_read_nor_written(path: Path, tmp_path:
         path.mkdir()
     with pytest.raises(OSError):
         journal.read(str(path))
-    if kind != "pipe":
-        with pytest.raises(OSError):
-            journal.Journal(str(path)).append(at(0), STORY)
+    with no_longer_than(2.0), pytest.raises(OSError):
+        places.append(str(path), FIRST, create=True)
 
 
 def test_a_missing_journal_reads_as_an_empty_one(path: Path) -> None:

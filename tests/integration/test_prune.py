@@ -12,11 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, REOPENED, START, STARTED, a_home, a_workflow, freeze
+from homes import (
+    COMPLETED,
+    FAILED,
+    REOPENED,
+    START,
+    STARTED,
+    a_home,
+    a_home_of_format_1,
+    a_workflow,
+    a_workflow_of_format_1,
+    at,
+    commit,
+    everything,
+    freeze,
+)
 
 from hybrid_engine.errors import ConflictError, HybridError, InputError
 from hybrid_engine.files import frozen, prune, queue, records, trash
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.lock import BriefLock
+from hybrid_engine.files.log import segments
 from hybrid_engine.files.prune import PruneReport
 from hybrid_engine.sql.index import Index
 
@@ -236,7 +252,7 @@ class Meanwhile:
 
 def test_a_retry_in_the_same_instant_wins(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     job = a_workflow(layout, "a", *FAILED)
-    Meanwhile(monkeypatch, lambda path: os.link(os.path.join(path, "job.json"), layout.queued(queue.name_of(job))))
+    Meanwhile(monkeypatch, lambda path: os.link(os.path.join(path, "journal.jsonl"), layout.queued(queue.name_of(job))))
     assert run(layout, older_than=ALL).skipped == [("a", "somebody asked for it to go on")]
     assert left(layout) == ["a"] and os.listdir(layout.trash) == []
 
@@ -257,8 +273,118 @@ def test_a_new_workflow_of_the_same_key_is_another_life(layout: Layout, monkeypa
     a_workflow(layout, "a", *COMPLETED)
     Meanwhile(monkeypatch, lambda path: a_workflow(layout, "a", minute=600))
     assert run(layout, older_than=ALL).ids == ["a"]
-    assert list(records.workflow_ids(layout)) == ["a"] and not os.path.exists(layout.journal("a"))
+    assert list(records.workflow_ids(layout)) == ["a"]
+    assert queue.read_job(layout.journal("a")).queued_at == at(600)
     assert os.listdir(layout.trash) == []
+
+
+class Engine:
+    """Somebody who holds the lock, and makes checkpoints when asked and able to."""
+
+    def __init__(self, layout: Layout, monkeypatch: pytest.MonkeyPatch, *, able: bool = True) -> None:
+        self.layout = layout
+        self.able = able
+        self.now = 0.0
+        self.lock = BriefLock(layout)
+        assert self.lock.__enter__()
+        monkeypatch.setattr(prune, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """The time in which it works."""
+        self.now += seconds
+        if self.able and os.path.exists(self.layout.checkpoint_bell):
+            os.unlink(self.layout.checkpoint_bell)
+            for number in segments.numbers(self.layout.log):
+                os.unlink(segments.path_of(self.layout.log, number))
+
+
+@pytest.fixture
+def engine(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    found = Engine(layout, monkeypatch)
+    yield found
+    found.lock.__exit__()
+
+
+def test_without_an_engine_the_log_is_emptied_before_anything_goes(layout: Layout) -> None:
+    """Otherwise the next start would make what was removed again."""
+    a_workflow(layout, "a", *STARTED)
+    commit(layout, "a", *COMPLETED, after=3)
+    with Index(layout.index) as index:
+        index.rebuild(records.Records(layout))
+    assert run(layout, keep=5).problems == []
+    assert segments.numbers(layout.log) == []
+    assert records.final_status(layout, "a") == "completed"
+    os.unlink(layout.index)
+    assert run(layout, older_than=ALL).ids == ["a"]
+    assert left(layout) == []
+
+
+def test_an_engine_is_asked_for_a_checkpoint_first(layout: Layout, engine: Engine) -> None:
+    a_workflow(layout, "a", *COMPLETED)
+    commit(layout, "a", *COMPLETED)
+    assert run(layout, older_than=ALL).ids == ["a"]
+    assert left(layout) == [] and os.listdir(layout.tmp) == []
+
+
+def test_what_the_log_still_holds_stays_when_no_checkpoint_can_be_made(layout: Layout, engine: Engine) -> None:
+    engine.able = False
+    for name in ("a", "b"):
+        a_workflow(layout, name, *COMPLETED)
+    commit(layout, "a", *COMPLETED)
+    report = run(layout, older_than=ALL)
+    assert report.ids == ["b"] and "checkpoint" in report.skipped[0][1]
+    assert left(layout) == ["a"] and os.listdir(layout.tmp) == []
+
+
+def test_what_ends_while_others_are_removed_waits_for_its_checkpoint(
+    layout: Layout, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the index already, and the log names it only since the prune began."""
+    engine.able = False
+    monkeypatch.setattr(prune, "BATCH", 1)
+    for minute in range(3):
+        a_workflow(layout, f"w{minute}", *COMPLETED, minute=minute)
+    Meanwhile(monkeypatch, lambda path: commit(layout, "w2", *COMPLETED, minute=2))
+    assert run(layout, older_than=ALL).ids == ["w0", "w1"]
+    assert left(layout) == ["w2"]
+
+
+def test_a_retry_that_was_answered_wins_although_only_the_log_knows_of_it(
+    layout: Layout, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_workflow(layout, "a", *FAILED)
+    Meanwhile(monkeypatch, lambda path: commit(layout, "a", *REOPENED, after=len(FAILED) + 1))
+    assert run(layout, older_than=ALL).skipped == [("a", "somebody asked for it to go on")]
+    assert left(layout) == ["a"] and os.listdir(layout.trash) == []
+
+
+def test_a_new_workflow_of_the_same_key_is_not_mistaken_for_a_retry(
+    layout: Layout, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is not made yet: the old one must not come to stand in its place."""
+    a_workflow(layout, "a", *FAILED)
+    Meanwhile(monkeypatch, lambda path: commit(layout, "a", minute=600))
+    assert run(layout, older_than=ALL).ids == ["a"]
+    assert left(layout) == [] and os.listdir(layout.trash) == []
+
+
+def test_workflows_of_format_1_go_too(layout: Layout) -> None:
+    a_home_of_format_1(layout)
+    a_workflow_of_format_1(layout, "done", *COMPLETED)
+    a_workflow_of_format_1(layout, "waiting")
+    assert run(layout, older_than=ALL).problems == []
+    assert left(layout) == ["waiting"] and os.listdir(layout.trash) == []
+
+
+def test_a_dry_run_leaves_the_log_alone(layout: Layout) -> None:
+    a_workflow(layout, "a", *COMPLETED)
+    commit(layout, "a", *COMPLETED)
+    before = everything(layout)
+    run(layout, older_than=ALL, dry_run=True)
+    assert everything(layout) == before
 
 
 def test_only_one_prunes_at_a_time(layout: Layout) -> None:
@@ -346,7 +472,7 @@ def test_killed_in_the_instant_of_a_retry_the_workflow_comes_back(
     before = content(layout, "a")
 
     def link_and_die(path: str) -> None:
-        os.link(os.path.join(path, "job.json"), layout.queued(queue.name_of(job)))
+        os.link(os.path.join(path, "journal.jsonl"), layout.queued(queue.name_of(job)))
         raise KilledError
 
     with monkeypatch.context() as patch:
@@ -438,15 +564,16 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_grace")
 def test_definitions_that_nobody_uses_are_dropped(layout: Layout) -> None:
-    for version in ("v2", "v3", "v4"):
+    for version in ("v2", "v3", "v4", "v5"):
         freeze(layout, version)
     a_workflow(layout, "a", *COMPLETED)
     os.link(layout.frozen_template("v2"), os.path.join(layout.workflow("a"), "old.json"))
-    job = a_workflow(layout, "b")
+    job = a_workflow_of_format_1(layout, "b")
     record = {**job.as_record(), "version": "v3"}
     Path(layout.queued(queue.name_of(job))).write_text(json.dumps(record))
+    a_workflow(layout, "c", version="v5")
     report = run(layout, keep=5)
-    assert report.templates == ["v4"] and frozen.versions(layout) == ["v1", "v2", "v3"]
+    assert report.templates == ["v4"] and frozen.versions(layout) == ["v1", "v2", "v3", "v5"]
     assert run(layout, keep=0).templates == ["v2"]
 
 

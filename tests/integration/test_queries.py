@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, FAILED, REOPENED, STARTED, VERSION, a_home, a_workflow, at, pages_of
+from homes import (
+    COMPLETED,
+    FAILED,
+    REOPENED,
+    STARTED,
+    VERSION,
+    a_home,
+    a_workflow,
+    a_workflow_of_format_1,
+    at,
+    commit,
+    pages_of,
+)
 
 from hybrid_engine.engine.commands import Commands, refuse_what_cannot_be_meant
 from hybrid_engine.engine.queries import Queries
@@ -20,6 +32,7 @@ from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.files.reader import FileReader
 from hybrid_engine.files.records import Records
 from hybrid_engine.model import events as e
+from hybrid_engine.model.waits import DUE, FOR_A_SLOT, POOL, RETRY, Wait
 from hybrid_engine.opening import open_rows
 from hybrid_engine.sql.index import Index
 
@@ -66,7 +79,7 @@ def engine(layout: Layout) -> Iterator[Callable[..., None]]:
     assert held.__enter__()
     Path(layout.home_lock).write_text(json.dumps({"pid": os.getpid(), "host": "here", "started_at": at(0)}))
 
-    def show(*jobs: tuple[Any, str, str | None], **engine: Any) -> None:
+    def show(*jobs: tuple[Any, str, Wait | None], **engine: Any) -> None:
         lines = [views.queue_line(views.queue_entry(job, status, waits_for)) for job, status, waits_for in jobs]
         about = {"pid": os.getpid(), "slots": 1, "running": [], "problems": [], "pools": {}, **engine}
         data = queueview.render(
@@ -99,9 +112,40 @@ def test_get_is_not_fooled_by_a_late_view(layout: Layout) -> None:
     assert queries(layout).get("w1")["status"] == "completed"
 
 
-def test_get_of_a_job_that_has_done_nothing_comes_from_its_job_file(layout: Layout) -> None:
+def test_get_of_a_job_that_has_done_nothing_comes_from_its_first_event(layout: Layout) -> None:
     a_workflow(layout, "w1", view=False)
     assert queries(layout).get("w1")["status"] == "queued"
+
+
+def test_get_of_a_job_of_format_1_that_has_done_nothing_comes_from_its_job_file(layout: Layout) -> None:
+    a_workflow_of_format_1(layout, "w1")
+    os.unlink(layout.state("w1"))
+    assert queries(layout).get("w1")["status"] == "queued"
+
+
+def test_get_sees_what_is_committed_and_not_yet_in_its_folder(layout: Layout) -> None:
+    """Whoever was answered finds what was answered, also after the engine was killed."""
+    commit(layout, "only-in-the-log", *STARTED)
+    a_workflow(layout, "behind", *STARTED)
+    commit(layout, "behind", *COMPLETED, after=3)
+    a_workflow(layout, "in-both", *COMPLETED)
+    commit(layout, "in-both", *STARTED)
+    found = {name: queries(layout).get(name) for name in ("only-in-the-log", "behind", "in-both")}
+    assert {name: (record["status"], record["seq"]) for name, record in found.items()} == {
+        "only-in-the-log": ("running", 3), "behind": ("completed", 5), "in-both": ("completed", 5),
+    }  # fmt: skip
+
+
+def test_how_far_a_running_step_is_stands_in_a_view_of_its_own(layout: Layout) -> None:
+    a_workflow(layout, "w1", *STARTED)
+    a_workflow(layout, "w2", *COMPLETED)
+    for name in ("w1", "w2"):
+        Path(layout.progress(name)).write_bytes(views.render_progress({"one": (40.0, "half"), "gone": (1.0, None)}))
+    assert queries(layout).get("w1")["steps"]["one"]["progress"] == {"percent": 40.0, "message": "half"}
+    assert "progress" not in queries(layout).get("w2")["steps"]["one"]
+    for harm in (b"", b"[]", b'{"steps": {"one": 3}}', b'{"steps": []}', b'{"steps": {"one": {"percent": 1}}}'):
+        Path(layout.progress("w1")).write_bytes(harm)
+        assert queries(layout).get("w1")["status"] == "running"
 
 
 def test_get_of_a_job_in_the_inbox_says_that_it_is_not_accepted(layout: Layout) -> None:
@@ -124,6 +168,60 @@ def test_an_id_may_be_told_by_its_beginning_or_its_end(layout: Layout) -> None:
     for text in ("456", "nothing", "../x", "", "a b"):
         with pytest.raises(NotFoundError):
             found.resolve(text)
+
+
+def several(layout: Layout, monkeypatch: pytest.MonkeyPatch, *, index: bool) -> Queries:
+    """Ids of which two end alike, and one has in its middle what another ends with."""
+    for number, name in enumerate(("user-ann-1-abc123", "user-bob-1-abc123", "user-abc123-2-fed456", "w4-fed457")):
+        a_workflow(layout, name, *COMPLETED, minute=number)
+    if index:
+        indexed(layout)
+        monkeypatch.setattr(FileReader, "ids", lambda _: pytest.fail("the folders were walked"))
+    return queries(layout)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_part_of_an_id_means_an_ending_before_a_beginning_before_an_inside(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, index: bool
+) -> None:
+    found = several(layout, monkeypatch, index=index)
+    assert found.resolve("d456") == "user-abc123-2-fed456"
+    assert found.resolve("user-bob") == "user-bob-1-abc123"
+    assert found.resolve("bob-1") == "user-bob-1-abc123"
+    with pytest.raises(InputError) as failed:
+        found.resolve("abc123")
+    assert str(failed.value).splitlines()[1:] == ["  user-ann-1-abc123", "  user-bob-1-abc123"]
+
+
+def test_a_short_id_is_as_long_as_it_must_be_and_leads_back(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = ["user-ann-1-abc123", "user-bob-1-abc123", "user-abc123-2-fed456", "w4-fed457"]
+    for index in (False, True):
+        found = several(layout, monkeypatch, index=index)
+        short = found.short_ids(every)
+        assert list(short.values()) == ["n-1-abc123", "b-1-abc123", "fed456", "fed457"]
+        assert [found.resolve(text) for text in short.values()] == every
+
+
+def test_a_damaged_index_does_not_keep_ids_from_being_found(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_workflow(layout, "user-ann-1-abc123", *COMPLETED)
+    indexed(layout)
+
+    def fail(*_: object) -> None:
+        raise HomeError("the index cannot be read")
+
+    monkeypatch.setattr(Index, "meant", fail)
+    monkeypatch.setattr(Index, "alike", fail)
+    assert queries(layout).resolve("abc123") == "user-ann-1-abc123"
+    assert queries(layout).short_ids(["user-ann-1-abc123"]) == {"user-ann-1-abc123": "abc123"}
+
+
+def test_a_part_of_an_id_is_looked_for_among_what_was_accepted_since_the_engine_ended(layout: Layout) -> None:
+    a_workflow(layout, "user-ann-1-abc123", *COMPLETED)
+    indexed(layout)
+    a_workflow(layout, "user-ann-2-abc123", minute=1)
+    with pytest.raises(InputError, match="several"):
+        queries(layout).resolve("abc123")
+    assert queries(layout).resolve("2-abc123") == "user-ann-2-abc123"
 
 
 def test_a_rejected_job_is_told_with_its_reason(layout: Layout) -> None:
@@ -171,7 +269,7 @@ def test_what_a_killed_engine_had_no_time_to_index_is_on_the_page(layout: Layout
     a_workflow(layout, "w1", *STARTED, minute=1)
     indexed(layout, clean=False)
     a_workflow(layout, "w1", *COMPLETED, minute=1)
-    queue.remove(layout, queue.name_of(queue.read_job(layout.job("w1"))))
+    queue.remove(layout, queue.name_of(queue.read_job(layout.journal("w1"))))
     a_workflow(layout, "w2", *COMPLETED, minute=2)
     rows = queries(layout).page()
     assert [(row["id"], row["status"]) for row in rows] == [("w2", "completed"), ("w1", "completed")]
@@ -200,6 +298,24 @@ def test_pages_follow_one_another_by_cursor(layout: Layout) -> None:
     found = queries(layout)
     seen = [name for page in pages_of(lambda after: found.page(limit=2, after=after)) for name in page]
     assert seen == ["w5", "w4", "w3", "w2", "w1", "w0"]
+
+
+def test_all_workflows_come_one_by_one_from_index_and_folders(layout: Layout) -> None:
+    for number in range(7):
+        a_workflow(layout, f"w{number}", *COMPLETED, minute=number)
+    indexed(layout)
+    a_workflow(layout, "w7", minute=2.5)
+    told = [row["id"] for row in queries(layout).each(page=2)]
+    assert told == ["w6", "w5", "w4", "w3", "w7", "w2", "w1", "w0"]
+
+
+def test_who_asked_for_an_end_and_why_is_found_in_the_journal(layout: Layout) -> None:
+    asked = (e.CancelRequested("ann", "first"), e.WorkflowPaused("bob"), e.CancelRequested("cat", "no need"))
+    a_workflow(layout, "w1", *STARTED, *asked)
+    found = queries(layout).last_request("w1", "cancel_requested")
+    assert found is not None
+    assert (found["by"], found["reason"]) == ("cat", "no need")
+    assert queries(layout).last_request("w1", "workflow_reopened") is None
 
 
 def test_with_an_engine_at_work_the_folders_are_left_alone(
@@ -247,13 +363,13 @@ def test_why_of_an_ended_workflow_is_its_end(layout: Layout) -> None:
 
 def test_why_of_a_job_that_is_not_due(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1", minute=90)
-    engine((job, "queued", f"due time {at(90)}"))
-    assert why(layout) == f"due at {at(90)}, in 30m"
+    engine((job, "queued", Wait(DUE, until=at(90))))
+    assert why(layout) == f"due at {at(90)}, in 30 min"
 
 
 def test_why_of_a_paused_workflow(layout: Layout, engine: Callable[..., None]) -> None:
     a_workflow(layout, "w1", *STARTED, e.WorkflowPaused("ann"))
-    assert why(layout).startswith("paused since")
+    assert why(layout) == f"paused at {at(0)} by ann: continue it with `hybrid resume w1`"
     assert "hybrid resume w1" in why(layout)
 
 
@@ -263,22 +379,22 @@ def test_why_when_all_slots_are_busy_names_who_holds_them_and_who_is_ahead(
     first = a_workflow(layout, "w0", *STARTED)
     jobs = [a_workflow(layout, f"w{number}", minute=number) for number in (1, 2)]
     running = [{"workflow": "w0", "step": "one", "attempt": 1, "since": at(59)}]
-    engine((first, "running", None), *((job, "queued", "a free slot") for job in jobs), running=running)
-    assert why(layout, "w2") == "all 1 slot is busy: w0/one for 1m; 2 jobs ahead in the queue"
+    engine((first, "running", None), *((job, "queued", FOR_A_SLOT) for job in jobs), running=running)
+    assert why(layout, "w2") == "all 1 slot is busy: w0/one for 1 min; 2 jobs ahead in the queue"
 
 
 def test_why_when_a_pool_is_full_names_its_holders(layout: Layout, engine: Callable[..., None]) -> None:
     first = a_workflow(layout, "w0", *STARTED)
     job = a_workflow(layout, "w1", minute=1)
-    engine((first, "running", None), (job, "queued", "pool db"), pools={"db": ["w0"]})
+    engine((first, "running", None), (job, "queued", Wait(POOL, "db")), pools={"db": ["w0"]})
     assert why(layout) == "pool db is full: held by w0"
 
 
 def test_why_when_a_step_waits_for_its_next_attempt(layout: Layout, engine: Callable[..., None]) -> None:
     retry = e.StepRetryScheduled("one", 1, at(61), {"kind": "exit", "message": "exit code 7"})
     job = a_workflow(layout, "w1", *STARTED, retry)
-    engine((job, "running", f"retry at {at(61)}"))
-    assert why(layout) == f"step one is tried again at {at(61)}, in 1m, because attempt 1 failed: exit code 7"
+    engine((job, "running", Wait(RETRY, until=at(61))))
+    assert why(layout) == f"step one is retried at {at(61)}, in 1 min, because attempt 1 failed: exit code 7"
 
 
 def test_why_of_a_running_step_and_of_one_that_wants_a_slot(layout: Layout, engine: Callable[..., None]) -> None:
@@ -286,15 +402,33 @@ def test_why_of_a_running_step_and_of_one_that_wants_a_slot(layout: Layout, engi
     job = a_workflow(layout, "w1", *STARTED, minute=58)
     ready = a_workflow(layout, "w2", e.WorkflowStarted(), minute=59)
     running = [{"workflow": "w1", "step": "one", "attempt": 1, "since": at(58)}]
-    engine((job, "running", None), (ready, "running", "a free slot"), running=running)
-    assert why(layout) == "step one runs for 2m"
-    assert why(layout, "w2") == "step one: all 1 slot is busy: w1/one for 2m"
+    engine((job, "running", None), (ready, "running", FOR_A_SLOT), running=running)
+    assert why(layout) == "step one runs for 2 min"
+    assert why(layout, "w2") == "step one: all 1 slot is busy: w1/one for 2 min"
 
 
 def test_why_tells_a_problem_of_the_daemon_first(layout: Layout, engine: Callable[..., None]) -> None:
     job = a_workflow(layout, "w1")
-    engine((job, "queued", "a free slot"), problems=["disk: No space left on device, since now"])
+    engine((job, "queued", FOR_A_SLOT), problems=["disk: No space left on device, since now"])
     assert why(layout).startswith("disk: No space left")
+
+
+def test_why_does_not_answer_with_the_problem_of_another_workflow(layout: Layout, engine: Callable[..., None]) -> None:
+    job, other = a_workflow(layout, "w1"), a_workflow(layout, "w2", minute=1)
+    problems = ["quarantine w9: its journal is damaged", "watcher: drops are seen late", "workflow w2: cannot be read"]
+    engine((job, "queued", FOR_A_SLOT), (other, "queued", FOR_A_SLOT), problems=problems)
+    assert why(layout) == "starts at once: a slot is free"
+    assert why(layout, "w2") == "workflow w2: cannot be read"
+
+
+def test_why_names_neither_the_workflow_itself_nor_more_than_three_holders(
+    layout: Layout, engine: Callable[..., None]
+) -> None:
+    job = a_workflow(layout, "w1", minute=1)
+    engine((job, "queued", Wait(POOL, "db")), pools={"db": ["w1", "w2", "w3", "w4", "w5", "w6"]})
+    assert why(layout) == "pool db is full: held by w2, w3, w4, and 2 more"
+    engine((job, "queued", Wait(POOL, "db")), pools={"db": ["w1"]})
+    assert why(layout) == "pool db is full"
 
 
 def test_why_of_a_job_in_the_inbox(layout: Layout) -> None:
@@ -349,7 +483,7 @@ def test_waiting_for_thousands_opens_only_what_has_ended(layout: Layout, monkeyp
 
     def finish(some: list[str]) -> None:
         for name in some:
-            queue.remove(layout, queue.name_of(queue.read_job(layout.job(name))))
+            queue.remove(layout, queue.name_of(queue.read_job(layout.journal(name))))
             a_workflow(layout, name, *COMPLETED)
 
     clock = Clock()

@@ -6,23 +6,27 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 from builders import a_job, a_template, at, created
-from contracts.memory import Disk, MemoryEngine, MemoryExecutor, World, Written
+from contracts.memory import Disk, MemoryEngine, MemoryExecutor, World
+from contracts.storage import InAFolder
 from lives import Life, life_of, rendered
 
-from hybrid_engine.engine.run import Signal
 from hybrid_engine.files import journal as codec
 from hybrid_engine.files import queue
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.store import FileStore
-from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model import events as e
 from hybrid_engine.model.attempt import Attempt
+from hybrid_engine.model.ids import queue_name
+from hybrid_engine.model.jsontext import encode
+from hybrid_engine.model.signals import Signal
+from hybrid_engine.model.waits import sentence
 from hybrid_engine.rules.transitions import fold
 
 STORIES = range(6)
@@ -48,12 +52,12 @@ def test_from_every_prefix_of_every_journal_an_engine_finds_a_way_to_an_end(life
     """Nothing else is left of the home: no attempt is known, and no signal."""
     for workflow, template in life.templates.items():
         entries = life.disk.entries(workflow)
-        for length in range(len(entries) + 1):
+        for length in range(1, len(entries) + 1):
             disk = Disk()
-            disk.accept(life.disk.jobs[workflow], template)
-            if length:
-                lines = b"".join(codec.encode(entry.n, entry.at, [entry.event]) for entry in entries[:length])
-                disk.journals[workflow] = Written(bytearray(lines), len(lines))
+            disk.templates[template.version] = template
+            lines = b"".join(codec.encode(entry.n, entry.at, [entry.event]) for entry in entries[:length])
+            disk.journals[workflow] = bytearray(lines)
+            disk.replay()
             engine = MemoryEngine(disk, World(), slots=2, now=10_000.0)
             let_go(engine, workflow)
             state = disk.state(workflow)
@@ -94,18 +98,21 @@ def test_the_same_story_gives_the_same_bytes() -> None:
         first, second = life_of(seed), life_of(seed)
         assert first is not second
         for workflow in first.templates:
-            assert first.disk.journals[workflow].data == second.disk.journals[workflow].data
+            assert first.disk.journals[workflow] == second.disk.journals[workflow]
 
 
 def test_recovering_twice_is_recovering_once() -> None:
     for seed in STORIES:
         life = life_of(seed)
         for workflow in life.templates:
-            life.disk.queue.add(f"9-{'0' * 22}-{workflow}.json".replace("0" * 22, "20261120T080000000000Z"))
-        before = {workflow: bytes(written.data) for workflow, written in life.disk.journals.items()}
+            state = life.disk.state(workflow)
+            assert state is not None
+            life.disk.queue.add(queue_name(state.priority, state.due_at, workflow))
+        before = {workflow: bytes(data) for workflow, data in life.disk.journals.items()}
         for _ in range(2):
             MemoryEngine(life.disk, World(), slots=2).settle()
-        assert {workflow: bytes(written.data) for workflow, written in life.disk.journals.items()} == before
+        assert {workflow: bytes(data) for workflow, data in life.disk.journals.items()} == before
+        assert not life.disk.queue
 
 
 def test_a_retry_whose_write_was_torn_is_made_whole() -> None:
@@ -118,9 +125,10 @@ def test_a_retry_whose_write_was_torn_is_made_whole() -> None:
     ]  # fmt: skip
     for kept in (9, 10, 11, 12):
         disk = Disk()
-        disk.accept(a_job("w1", template), template)
+        disk.templates[template.version] = template
         lines = b"".join(codec.encode(n, at(n), [event]) for n, event in enumerate(story[:kept], 1))
-        disk.journals["w1"] = Written(bytearray(lines), len(lines))
+        disk.journals["w1"] = bytearray(lines)
+        disk.replay()
         disk.signals["w1"]["retry.1"] = Signal("retry", "retry.1")
         world = World()
         engine = MemoryEngine(disk, world, slots=4)
@@ -136,18 +144,29 @@ def test_a_retry_whose_write_was_torn_is_made_whole() -> None:
 
 
 class Found:
-    """A home with a workflow `w1` of two steps, accepted and then treated as a test likes."""
+    """A home with a workflow `w1` of two steps, accepted and then treated as a test likes. Its log is empty."""
 
     def __init__(self, home: Layout) -> None:
         self.home = home
-        self.templates = TemplateStore(home)
         self.template = a_template(["a", "b"])
-        self.templates.freeze(self.template)
         self.world, self.disk = World(), Disk()
+        self.place = InAFolder(home, self.template)
         self.accept("w1")
 
     def accept(self, workflow: str, **fields: Any) -> None:
-        queue.accept_now(self.home, a_job(workflow, self.template, **fields))
+        os.mkdir(self.home.workflow(workflow))
+        job = a_job(workflow, self.template, **fields)
+        Path(self.home.journal(workflow)).write_bytes(queue.created_line(job, job.queued_at))
+        os.link(self.home.frozen_template(self.template.version), self.home.template(workflow))
+        queue.add(self.home, job)
+
+    def as_of_format_1(self) -> None:
+        """An engine of format 1 accepted it, and it has not begun."""
+        job = a_job("w1", self.template)
+        os.unlink(self.home.journal("w1"))
+        os.unlink(self.home.queued(queue.name_of(job)))
+        Path(self.home.job("w1")).write_text(encode(job.as_record()) + "\n")
+        queue.add(self.home, job)
 
     def write(self, *events: e.Event, workflow: str = "w1") -> None:
         story = [created(workflow, ["a", "b"], version=self.template.version), *events]
@@ -155,8 +174,10 @@ class Found:
         Path(self.home.journal(workflow)).write_bytes(b"".join(lines))
 
     def start(self) -> MemoryEngine:
-        engine = MemoryEngine(self.disk, self.world, slots=4, store=FileStore(self.home, self.templates))
+        self.place.again()
+        engine = MemoryEngine(self.disk, self.world, slots=4, store=self.place.store, log=self.place.log)
         engine.settle()
+        self.place.go_on()
         return engine
 
     def finish(self, workflow: str = "w1") -> str:
@@ -167,6 +188,7 @@ class Found:
                 engine.executor.end(process.attempt.key)
             engine.reactor.advance(60)
             engine.settle()
+            self.place.go_on()
         state = fold((entry.n, entry.at, entry.event) for entry in codec.read(self.home.journal(workflow)).entries)
         assert state is not None
         assert Path(self.home.state(workflow)).read_bytes() == rendered(state)
@@ -181,29 +203,67 @@ ENDED = (*RUNNING, e.StepCompleted("a", 1), e.StepStarted("b", 1), e.StepComplet
 
 
 @pytest.fixture
-def found(home: Layout) -> Found:
-    return Found(home)
+def found(home: Layout) -> Iterator[Found]:
+    found = Found(home)
+    yield found
+    found.place.close()
 
 
-def test_a_job_with_no_folder_gets_one_from_its_file_in_the_queue(found: Found) -> None:
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_job_with_no_folder_gets_one_from_its_name_in_the_queue(found: Found, format: int) -> None:
+    if format == 1:
+        found.as_of_format_1()
     shutil.rmtree(found.home.workflow("w1"))
     assert found.finish() == "completed"
-    assert queue.read_job(found.home.job("w1")).id == "w1"
+    assert queue.read_job(found.home.journal("w1")).id == "w1"
     assert os.path.exists(found.home.template("w1"))
     assert not found.queued()
 
 
-@pytest.mark.parametrize("name", ["job.json", "template.json"])
-def test_a_job_with_half_a_folder_gets_the_rest(found: Found, name: str) -> None:
-    os.unlink(os.path.join(found.home.workflow("w1"), name))
+@pytest.mark.parametrize("story", ["running", "ended"])
+def test_a_workflow_that_had_begun_and_whose_folder_is_gone_is_never_begun_anew(found: Found, story: str) -> None:
+    """Its name in the queue is all that is left of it: a second name of its journal."""
+    found.write(*(RUNNING if story == "running" else ENDED))
+    told = Path(found.home.journal("w1")).read_bytes()
+    shutil.rmtree(found.home.workflow("w1"))
+    found.start()
+    assert not [key for key in found.world.processes if key.startswith("w1/a/1")]
+    assert [path for path in Path(found.home.home).rglob("*") if path.is_file() and path.read_bytes() == told]
+
+
+def test_a_job_with_half_a_folder_gets_the_rest(found: Found) -> None:
+    found.as_of_format_1()
+    os.unlink(found.home.template("w1"))
     assert found.finish() == "completed"
-    assert os.path.exists(os.path.join(found.home.workflow("w1"), name))
+    assert os.path.exists(found.home.template("w1"))
 
 
-def test_a_journal_of_which_not_one_line_is_whole_begins_anew_and_its_rest_is_kept(found: Found) -> None:
+def test_a_job_of_format_1_that_has_not_begun_is_accepted_anew_as_it_was_asked_for(found: Found) -> None:
+    found.as_of_format_1()
+    engine = found.start()
+    assert engine.report.waiting == ["w1"]
+    assert codec.read(found.home.journal("w1")).entries[0].event == created(
+        steps=["a", "b"], version=found.template.version
+    )
+    assert found.finish() == "completed"
+    assert not found.queued()
+
+
+def test_a_journal_of_format_1_of_which_not_one_line_is_whole_begins_anew_and_its_rest_is_kept(found: Found) -> None:
+    found.as_of_format_1()
     Path(found.home.journal("w1")).write_bytes(b'{"n":1,"at":"2026')
     assert found.finish() == "completed"
     assert Path(found.home.workflow("w1"), "journal.torn-1").read_bytes() == b'{"n":1,"at":"2026'
+
+
+def test_a_journal_of_which_not_one_line_is_whole_is_put_aside_for_nothing_else_says_what_was_asked(
+    found: Found,
+) -> None:
+    Path(found.home.journal("w1")).write_bytes(b'{"n":1,"at":"2026')
+    assert "w1" in found.start().put_aside
+    kept = [path.read_bytes() for path in Path(found.home.quarantine, "w1").iterdir()]
+    assert b'{"n":1,"at":"2026' in kept
+    assert not found.queued()
 
 
 def test_a_torn_line_is_cut_and_kept(found: Found) -> None:
@@ -293,36 +353,58 @@ def test_a_file_of_the_queue_that_cannot_be_read_is_put_aside(found: Found, cont
 
 @pytest.mark.parametrize("story", [None, RUNNING, ENDED])
 def test_a_job_that_is_in_the_queue_twice_is_taken_up_once(found: Found, story: tuple[e.Event, ...] | None) -> None:
-    """A sync failed between two acceptances of the same file, and the second fell on a later moment."""
-    os.unlink(found.home.job("w1"))
-    found.accept("w1", due_at=at(1), queued_at=at(1))
+    os.link(found.home.journal("w1"), found.home.queued(queue_name(0, at(1), "w1")))
     assert len(found.queued()) == 2
     if story is not None:
         found.write(*story)
     engine = found.start()
-    assert engine.driver.slots.used == len(found.world.running()) == (story is not ENDED)
+    assert engine.driver.dispatcher.slots.used == len(found.world.running()) == (story is not ENDED)
     assert len(found.queued()) == (story is not ENDED)
     assert found.finish() == "completed"
     assert not found.queued()
 
 
-def test_a_lying_view_of_the_queue_does_not_change_what_is_done(found: Found) -> None:
-    """The view saves reading job files at a start; edited or damaged, it must not decide anything."""
-    name = queue.name_of(a_job("w1", found.template))
-    for due, priority in (("2036-01-01T00:00:00.000000Z", 0), (None, 0), (5, 0), (at(0), "high"), (at(0), None)):
-        shown = {
-            "id": "w1", "template": "report", "priority": priority, "due_at": due, "queued_at": at(0), "user": "ada",
-            "labels": {}, "status": "queued", "waits_for": None,
-        }  # fmt: skip
-        line = json.dumps(shown, sort_keys=True)
-        Path(found.home.queue_state).write_text('{\n  "counts": {},\n  "jobs": [\n' + line + "\n]\n}\n")
-        engine = found.start()
-        assert name == found.queued()[0]
-        assert list(found.world.processes) == ["w1/a/1"]
-        for process in list(found.world.processes):
-            del found.world.processes[process]
-        os.unlink(found.home.journal("w1"))
-        assert engine.driver.backlog.get("w1") is not None
+@pytest.mark.parametrize(
+    ("due", "priority"),
+    [("2036-01-01T00:00:00.000000Z", 0), (None, 0), (5, 0), (at(0), "high"), (at(0), None)],
+)
+def test_a_lying_view_of_the_queue_does_not_change_what_is_done(found: Found, due: Any, priority: Any) -> None:
+    """The view saves reading journals at a start; edited or damaged, it must not decide anything."""
+    shown = {
+        "id": "w1", "template": "report", "priority": priority, "due_at": due, "queued_at": at(0), "user": "ada",
+        "labels": {}, "status": "queued", "waits_for": None, "size": os.stat(found.home.journal("w1")).st_size,
+    }  # fmt: skip
+    line = json.dumps(shown, sort_keys=True)
+    Path(found.home.queue_state).write_text('{\n  "counts": {},\n  "jobs": [\n' + line + "\n]\n}\n")
+    engine = found.start()
+    assert found.queued() == [queue.name_of(a_job("w1", found.template))]
+    assert list(found.world.processes) == ["w1/a/1"]
+    assert engine.driver.backlog.get("w1") is not None
+
+
+def test_an_older_view_of_the_queue_saves_reading_the_journal_of_a_job_that_has_not_begun(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found.accept("w2")
+    size = os.stat(found.home.journal("w1")).st_size
+    lines = [
+        json.dumps(
+            {
+                "id": workflow, "template": "report", "priority": 0, "due_at": at(0), "queued_at": at(0),
+                "user": "ada", "labels": {}, "status": "queued", "waits_for": None, "size": size,
+            }, sort_keys=True,
+        ) for workflow in ("w1", "w2")
+    ]  # fmt: skip
+    Path(found.home.queue_state).write_text('{\n  "counts": {},\n  "jobs": [\n' + ",\n".join(lines) + "\n]\n}\n")
+    found.write(*RUNNING, workflow="w2")
+    read: list[str] = []
+    history = FileStore.history
+    monkeypatch.setattr(
+        FileStore, "history", lambda store, workflow: (read.append(workflow), history(store, workflow))[1]
+    )
+    engine = found.start()
+    assert read == ["w2"], "its journal has grown since"
+    assert (engine.report.waiting, engine.report.under_way) == (["w1"], 1)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe", "link to itself"])
@@ -332,11 +414,11 @@ def test_what_stands_in_the_place_of_a_file_is_put_aside_and_the_others_go_on(
 ) -> None:
     found.accept("w2")
     path = Path(found.home.workflow("w1"), name)
-    path.unlink(missing_ok=True)
     if name == "job.json":
-        found.write(*RUNNING)
-        os.unlink(os.path.join(found.home.queue, found.queued()[0]))
-        os.symlink("/dev/null", os.path.join(found.home.queue, queue.name_of(a_job("w1", found.template))))
+        found.as_of_format_1()
+        os.unlink(found.home.queued(queue.name_of(a_job("w1", found.template))))
+        os.symlink("/dev/null", found.home.queued(queue.name_of(a_job("w1", found.template))))
+    path.unlink()
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
@@ -360,34 +442,38 @@ def test_a_journal_of_a_newer_version_is_left_as_it_is_whatever_is_asked_of_it(f
     assert path.read_bytes() == before
     entry = engine.driver.backlog.get("w1")
     assert entry is not None
-    assert (entry.waits_for or "").startswith("a person")
+    assert str(sentence(entry.waits_for)).startswith("a person")
     assert found.queued()
     assert not found.world.processes
 
 
-@pytest.mark.parametrize("operation", ["history", "restore", "quarantine"])
+@pytest.mark.parametrize("operation", ["history", "job", "quarantine"])
 def test_what_the_disk_does_not_let_us_take_up_is_taken_up_later(found: Found, operation: str) -> None:
-    found.write(*RUNNING, *([e.WorkflowStarted()] if operation == "quarantine" else []))
+    if operation == "job":
+        found.as_of_format_1()
+    else:
+        found.write(*RUNNING, *([e.WorkflowStarted()] if operation == "quarantine" else []))
     found.accept("w2")
-    store = FileStore(found.home, found.templates)
-    failures = [OSError(errno.EIO, os.strerror(errno.EIO))] * 3
+    store = found.place.store
+    failures, real = [OSError(errno.EIO, os.strerror(errno.EIO))] * 3, getattr(store, operation)
 
     def failing(*arguments: Any) -> Any:
         if failures:
             raise failures.pop()
-        return getattr(FileStore, operation)(store, *arguments)
+        return real(*arguments)
 
     setattr(store, operation, failing)
-    engine = MemoryEngine(found.disk, found.world, slots=4, store=store)
+    engine = MemoryEngine(found.disk, found.world, slots=4, store=store, log=found.place.log)
     entry = engine.driver.backlog.get("w1")
     assert entry is not None
-    assert (entry.waits_for or "").startswith("the disk")
+    assert str(sentence(entry.waits_for)).startswith("the disk")
     for _ in range(4):
         engine.recovery.again()
         engine.works_again()
         engine.settle()
     assert "w2/a/1" in found.world.processes
-    assert ("w1/a/2" in found.world.processes) == (operation != "quarantine")
+    begun = {"history": ["w1/a/2"], "job": ["w1/a/1"], "quarantine": []}
+    assert [key for key in found.world.processes if key.startswith("w1/")] == begun[operation]
     assert ("w1" in engine.put_aside) == (operation == "quarantine")
 
 
@@ -408,4 +494,4 @@ def test_an_attempt_that_cannot_be_looked_at_now_is_looked_at_later(
     engine.reactor.advance(10)
     engine.settle()
     assert list(found.world.processes) == ["w1/a/2"]
-    assert engine.driver.slots.used == 1
+    assert engine.driver.dispatcher.slots.used == 1

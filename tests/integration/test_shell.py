@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import handles, leases, processes, results
+from hybrid_engine.files import strict
 from hybrid_engine.files.layout import Layout
 
 
@@ -87,7 +90,7 @@ def test_a_shell_that_is_killed_by_a_stranger_fails_and_leaves_nothing_running(
 ) -> None:
     attempt = bench.start(f"sleep 600 & echo $! > {tmp_path}/pid; wait; echo never")
     child = pid_in(tmp_path / "pid")
-    leader = processes.lease_pid(str(bench.folder(attempt) / "lease"))
+    leader = leases.read(str(bench.folder(attempt) / "lease")).pid
     assert leader is not None
     os.kill(leader, number)
     outcome = bench.wait(attempt)
@@ -252,6 +255,42 @@ def test_an_output_that_is_none_fails_the_step_and_says_where(bench: Bench, scri
     assert why in str(outcome.error["message"])
 
 
+def test_whatever_a_parser_raises_the_step_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(data: bytes, file: str) -> None:
+        raise OverflowError("too large a number")
+
+    monkeypatch.setattr(strict, "parse_json", parse)
+    outcome = bench.run('echo "{}" > "$HYBRID_OUTPUT"')
+    assert outcome.error is not None
+    assert (outcome.error["kind"], "too large" in str(outcome.error["message"])) == ("bad_output", True)
+
+
+def test_an_output_that_cannot_be_read_is_tried_again_and_not_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def read(path: str) -> None:
+        reads.append(path)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(results, "read_output", read)
+    monkeypatch.setattr(handles, "READ_AGAIN", 0.01)
+    monkeypatch.setattr(handles, "READ_WITHIN", 0.05)
+    outcome = bench.run("true")
+    assert outcome.error is not None
+    assert (outcome.error["kind"], "Input/output" in str(outcome.error["message"])) == ("bad_output", True)
+    assert len(reads) > 1
+
+
+def test_the_end_of_a_step_that_could_not_be_watched_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    assert bench.run("exit 3").exit_code == 3
+
+
 @pytest.mark.parametrize("name", ["HYBRID_PROGRESS", "HYBRID_OUTPUT"])
 @pytest.mark.parametrize("what", ["mkfifo", "mkdir", "ln -s /dev/zero"])
 def test_no_file_that_a_step_makes_can_hold_up_the_engine(bench: Bench, name: str, what: str) -> None:
@@ -261,12 +300,23 @@ def test_no_file_that_a_step_makes_can_hold_up_the_engine(bench: Bench, name: st
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [*product(("mkfifo", "mkdir", "ln -s /dev/zero", ":"), ("stderr.log", "lease")), ("mkdir", "exit")],
+    [*product(("mkfifo", "mkdir", "ln -s /dev/zero", ":"), ("stderr.log", "lease", "exit"))],
 )
 def test_not_even_a_step_that_replaces_the_engines_own_files_can(bench: Bench, what: str, name: str) -> None:
     attempt = bench.start(f'cd "$(dirname "$HYBRID_OUTPUT")"; rm -f {name}; {what} {name}; exit 3')
     outcome = bench.wait(attempt, 5.0)
     assert (outcome.kind, outcome.exit_code) == ("failed", 3)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "/bin/false", "printf 'exit 5\\n' >&9; exit 3", "printf x >&9; exit 3"])
+def test_the_lease_says_who_ran_and_at_last_how_it_ended(bench: Bench, script: str) -> None:
+    attempt = bench.start(script)
+    code = bench.wait(attempt).exit_code
+    lease = bench.folder(attempt) / "lease"
+    record = leases.read(str(lease))
+    assert record.pid == int(lease.read_text().split()[0])
+    assert record.status == code
+    assert not (bench.folder(attempt) / "exit").exists()
 
 
 def test_a_step_that_removes_its_own_folder_ends_as_it_ended(bench: Bench) -> None:
@@ -286,6 +336,37 @@ def test_logs_of_two_processes_do_not_overwrite_each_other(bench: Bench) -> None
     assert bench.log(attempt).splitlines() == [f"{who} {n}" for n in (1, 2, 3) for who in ("child", "parent")]
 
 
+def test_a_step_makes_no_more_files_and_folders_than_it_needs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    mkdir = os.mkdir
+
+    def counting(path: str, mode: int = 0o777) -> None:
+        made.append(os.path.relpath(path, bench.home.workflow("w1")))
+        mkdir(path, mode)
+
+    first, second = bench.attempt(script="echo x"), bench.attempt(script="echo y")
+    third = replace(second, number=2)
+    monkeypatch.setattr(os, "mkdir", counting)
+    for attempt, folders in (
+        (first, {"steps", "steps/step1", "steps/step1/1", "artifacts"}),
+        (second, {"steps/step2", "steps/step2/1"}),
+        (third, {"steps/step2/2"}),
+    ):
+        made.clear()
+        bench.executor.submit(attempt)
+        bench.wait(attempt)
+        assert set(made) == folders
+        assert len(made) <= len(folders) + (2 if attempt is first else 0), "calls that fail cost as much"
+        assert sorted(os.listdir(bench.folder(attempt))) == ["lease", "stderr.log", "stdout.log"]
+
+
+def test_a_workflow_that_was_removed_and_is_made_again_gets_its_artifacts_again(bench: Bench) -> None:
+    """A job's key may give the same id again."""
+    bench.run("true")
+    shutil.rmtree(bench.home.workflow("w1"))
+    assert bench.run('echo x > "$HYBRID_ARTIFACTS/a"').kind == "completed"
+
+
 def test_files_and_folders_of_an_attempt_are_for_nobody_else(bench: Bench) -> None:
     old = os.umask(0o077)  # the engine's; the steps have another
     try:
@@ -296,7 +377,7 @@ def test_files_and_folders_of_an_attempt_are_for_nobody_else(bench: Bench) -> No
     folder = bench.folder(attempt)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == dict.fromkeys(
-        ("stdout.log", "stderr.log", "lease", "exit"), 0o600
+        ("stdout.log", "stderr.log", "lease"), 0o600
     )
 
 
@@ -355,6 +436,19 @@ def test_a_timeout_is_told_with_its_length(bench: Bench) -> None:
     assert outcome.error == {"kind": "timeout", "message": "ran longer than its timeout of 0.2 s"}
 
 
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_step_that_ended_before_anybody_looked_at_the_clock_has_not_timed_out(bench: Bench, is_watched: bool) -> None:
+    """The engine stood still: when it goes on, the time is up, and the end was in time."""
+    attempt = bench.start("exit 3", timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    if not is_watched:
+        handle._unwatch()
+    eventually(lambda: processes.is_dead_child(handle._pid), "the step ends")
+    handle._time_out()
+    outcome = bench.wait(attempt)
+    assert (outcome.kind, outcome.exit_code) == ("failed", 3)
+
+
 def test_a_step_may_use_its_grace_to_clean_up(bench: Bench, tmp_path: Path) -> None:
     script = f"trap 'echo cleaned > {tmp_path}/cleaned; exit 0' TERM; echo $$ > {tmp_path}/pid; sleep 600 & wait"
     attempt = bench.start(script, grace=10.0)
@@ -403,3 +497,42 @@ def test_steps_leave_no_zombies(bench: Bench) -> None:
 def test_many_steps_at_once_all_end(bench: Bench) -> None:
     attempts = [bench.start(f"exit {number % 7}") for number in range(60)]
     assert [bench.wait(attempt).exit_code for attempt in attempts] == [number % 7 for number in range(60)]
+
+
+def test_a_stale_event_of_a_living_step_does_not_hold_up_the_engine(bench: Bench, tmp_path: Path) -> None:
+    """A descriptor's number may be given away again within one round of the reactor."""
+    os.mkfifo(tmp_path / "gate")
+    attempt = bench.start(f"read -r _ < {tmp_path}/gate; exit 3")
+    bench.executor._handles[attempt.key]._pid_event()
+    assert attempt.key not in bench.outcomes
+    (tmp_path / "gate").write_text("go\n")
+    assert bench.wait(attempt).exit_code == 3
+
+
+def test_the_child_of_an_orphan_that_ends_during_the_look_is_found(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
+    parent = os.posix_spawn("/bin/sh", ["sh", "-c", script], dict(os.environ), setsid=True)
+    child = pid_in(tmp_path / "pid")
+    waitpid = os.waitpid
+
+    def end_first(pid: int, options: int) -> tuple[int, int]:
+        if pid == parent:
+            os.kill(parent, signal.SIGKILL)
+            os.waitid(os.P_PID, parent, os.WEXITED | os.WNOWAIT)
+        return waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", end_first)
+    try:
+        assert processes.strays([]) == [child]
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_step_has_not_ended_while_an_orphan_may_be_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([processes.Orphans([], is_certain=False)] * 3)
+    find = processes.orphans_of
+    monkeypatch.setattr(processes, "orphans_of", lambda key, known: next(looks, None) or find(key, known))
+    assert bench.run("exit 3").exit_code == 3
+    assert next(looks, None) is None

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from hybrid_engine.daemon import supervisor as supervisors
 from hybrid_engine.daemon.reactor import EpollReactor
 from hybrid_engine.daemon.supervisor import Supervisor
+from hybrid_engine.engine.gate import Gate
 from hybrid_engine.engine.recovery import Report
 from hybrid_engine.errors import LockHeldError
 
@@ -21,8 +23,7 @@ class Parts:
         self.log: list[str] = []
         self.runs: dict[str, Any] = {}
         self.is_idle = self.is_settled = False
-        self.accepting_work = True
-        self.stopping = False
+        self.ends_checkpoints = True
         self.problems: dict[str, str | None] = {}
 
     def pulse(self) -> None:
@@ -42,6 +43,15 @@ class Parts:
 
     def problem(self, name: str, text: str | None) -> None:
         self.problems[name] = text
+
+    def checkpoint(self, done: Callable[[BaseException | None], None]) -> None:
+        self.log.append("checkpoint")
+        if self.ends_checkpoints:
+            done(None)
+
+    def idle_work(self) -> bool:
+        self.log.append("idle")
+        return False
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **options: self.log.append(name)
@@ -72,11 +82,12 @@ class Scene:
         self.reactor = EpollReactor(self.errors.append)
         self.watchers: list[Watcher] = []
         self.fails = 0
-        self.space: Callable[[], tuple[int, int]] = lambda: (10, 1)
+        self.gate = Gate()
+        self.look_after: Callable[[], None] = lambda: self.parts.log.append("look_after")
         Watcher.made = 0
         self.supervisor = Supervisor(
-            self.reactor, self.parts, self.parts, self.parts, self.parts, self._watcher, lambda: self.space(),
-            rescan=0.02, until_idle=until_idle,
+            self.reactor, self.parts, self.gate, self.parts, self.parts, self.parts, self.parts, self.parts,
+            self._watcher, lambda: self.look_after(), rescan=0.02, until_idle=until_idle,
         )  # fmt: skip
 
     def _watcher(self, wake: Callable[[], None]) -> Watcher:
@@ -117,9 +128,15 @@ def scene() -> Iterator[Scene]:
 def test_it_recovers_first_then_shows_what_it_found_and_looks_around(scene: Scene) -> None:
     scene.run_until(lambda: scene.parts.log.count("look") > 2)
     assert scene.parts.log[0] == "recover"
-    assert {"found_queued", "read_signals_of", "again", "space", "read_lost_signals", "restore_views"} <= set(
-        scene.parts.log
-    )
+    assert {
+        "found_queued", "read_signals_of", "again", "look_after", "read_lost_signals", "restore_views", "write_queue",
+    } <= set(scene.parts.log)  # fmt: skip
+
+
+def test_after_every_round_what_was_decided_is_committed_and_free_moments_are_used(scene: Scene) -> None:
+    scene.run_until(lambda: scene.parts.log.count("look") > 2 and "idle" in scene.parts.log)
+    assert "after_round" in scene.parts.log
+    assert scene.parts.log.index("pulse") < scene.parts.log.index("after_round")
 
 
 def test_a_part_that_fails_does_not_end_the_looking(scene: Scene) -> None:
@@ -150,28 +167,52 @@ def test_it_stops_when_all_is_committed_and_starts_nothing_new_before(scene: Sce
     def then() -> None:
         scene.supervisor.stop()
         scene.supervisor.stop()
-        scene.reactor.call_later(0.1, lambda: seen.append(scene.parts.accepting_work))
+        scene.reactor.call_later(0.1, lambda: seen.append(scene.gate.is_open))
         scene.reactor.call_later(0.15, lambda: setattr(scene.parts, "is_settled", True))
 
     scene.run_until(lambda: "look" in scene.parts.log, then)
     assert seen == [False]
 
 
+def test_the_last_deed_is_a_checkpoint_once_all_is_committed(scene: Scene) -> None:
+    scene.run_until(lambda: "look" in scene.parts.log)
+    assert scene.parts.log.count("checkpoint") == 1
+    assert "look" not in scene.parts.log[scene.parts.log.index("checkpoint") :]
+
+
+def test_a_last_checkpoint_that_does_not_end_is_not_waited_for_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would have made durable is in the log."""
+    monkeypatch.setattr(supervisors, "STOP_PATIENCE", 0.1)
+    scene.parts.ends_checkpoints = False
+    scene.run_until(lambda: "look" in scene.parts.log)
+    assert "checkpoint" in scene.parts.log
+
+
+def test_a_commit_that_does_not_end_is_not_waited_for_for_ever_either(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "STOP_PATIENCE", 0.1)
+    scene.run_until(lambda: "look" in scene.parts.log, scene.supervisor.stop)
+    assert "checkpoint" not in scene.parts.log
+
+
 def test_the_loss_of_the_lock_ends_it_with_the_reason(scene: Scene) -> None:
-    def lost() -> tuple[int, int]:
+    def lost() -> None:
         raise LockHeldError("another engine holds the home")
 
-    scene.space = lost
+    scene.look_after = lost
     scene.parts.is_settled = True
     with pytest.raises(LockHeldError):
         scene.supervisor.run()
 
 
 def test_a_home_that_cannot_be_looked_at_is_trouble_with_the_disk(scene: Scene) -> None:
-    def gone() -> tuple[int, int]:
+    def gone() -> None:
         raise FileNotFoundError(2, "No such file or directory")
 
-    scene.space = gone
+    scene.look_after = gone
     scene.run_until(lambda: scene.parts.log.count("disk") > 2)
 
 

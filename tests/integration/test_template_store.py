@@ -37,6 +37,46 @@ def refused(store: TemplateStore, name: str) -> TemplateError:
     return caught.value
 
 
+def layers(steps: int, width: int) -> dict[str, object]:
+    """A graph in which each step needs all of the layer above."""
+    return {
+        f"step-{i}": {
+            "run": "true",
+            "needs": [f"step-{j}" for j in range((i // width - 1) * width, i // width * width)],
+        }
+        for i in range(width, steps)
+    } | {f"step-{i}": {"run": "true", "needs": []} for i in range(width)}
+
+
+def test_size_follows_from_steps_and_edges(layout: Layout) -> None:
+    text = json.dumps({"steps": layers(1_500, 100)})
+    assert len(text) > 1.5 * (1 << 20)
+    write(layout, "wide.json", text)
+    store = TemplateStore(layout)
+    template = store.current("wide")
+    assert len(template.steps) == 1_500
+    assert len(template.to_frozen()) > 1 << 20
+    assert TemplateStore(layout).thaw(template.version) == template
+
+
+def test_a_wide_graph_may_be_yaml_too(layout: Layout) -> None:
+    steps = layers(700, 100)
+    rows = [f"  {name}:\n    run: 'true'\n    needs: {json.dumps(step['needs'])}\n" for name, step in steps.items()]  # type: ignore[index]
+    pad = "".join(f"# {'=' * 998}\n" for _ in range(600))
+    write(layout, "wide.yaml", "steps:\n" + "".join(rows) + pad)
+    assert len(TemplateStore(layout).load("wide").steps) == 700
+
+
+def test_what_no_steps_account_for_is_too_large(layout: Layout) -> None:
+    steps = {f"s{i}": {"run": "true " + "x" * 2_000} for i in range(1_100)}
+    write(layout, "fat.json", json.dumps({"steps": steps}))
+    error = refused(TemplateStore(layout), "fat")
+    assert (error.code, error.file) == ("too_large", "templates/fat.json")
+    assert "a template of 1100 steps and 0 needs may have 2174976" in error.message
+    write(layout, "none.json", " " * (17 << 20))
+    assert refused(TemplateStore(layout), "none").code == "too_large"
+
+
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +146,22 @@ def test_a_file_that_is_no_template_is_refused(layout: Layout, text: bytes, code
     write(layout, "x.yaml", text)
     error = refused(TemplateStore(layout), "x")
     assert (error.code, error.file) == (code, "templates/x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.yaml", b"%YAML 1.3\n---\nsteps: {}"), ("x.yaml", b'description: "\\UFFFFFFFF"'),
+    ("x.json", b'{"priority":1e9999x}')],
+)  # fmt: skip
+def test_what_no_parser_documents_is_an_error_of_the_template(layout: Layout, name: str, content: bytes) -> None:
+    write(layout, name, content)
+    store = TemplateStore(layout)
+    for ask in (store.load, store.current):
+        with pytest.raises(TemplateError) as caught:
+            ask("x")
+        assert (caught.value.file, caught.value.line) == (f"templates/{name}", 1)
+    (problem,) = store.findings("x")
+    assert problem.severity == "error"
 
 
 def test_a_fifo_in_the_place_of_a_template_does_not_block(layout: Layout) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +15,17 @@ from typing import Any
 import pytest
 from executing import Bench, eventually, lives, pid_in
 
-from hybrid_engine.execution import processes
+from hybrid_engine.execution import calls, leases, processes, worker_channel
+from hybrid_engine.execution.worker_channel import Worker
+from hybrid_engine.execution.worker_pool import WorkerPool
 from hybrid_engine.files.layout import Layout
 
-HEAD = "import asyncio, os, signal, subprocess, sys, threading, time\nfrom hybrid_engine import context, function\n"
+HEAD = """import asyncio, os, shutil, signal, subprocess, sys, threading, time
+from hybrid_engine import context, function
+"""
+
+
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -70,7 +80,8 @@ def test_an_async_function_is_awaited(bench: Bench) -> None:
     "body",
     [
         "return object()", "return {1, 2}", "return float('nan')", "return float('inf')", "return {'a': b'x'}",
-        "return {(1, 2): 3}", "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
+        "return {(1, 2): 3}", "return {'a': [{1: 2, '1': 3}]}",
+        "return {True: 2, 'true': 3}", "return 'x' * 2_000_000", "return '\\ud800'", "return (n for n in range(3))",
         "x = []\nx.append(x)\nreturn x", "return 10 ** 5000", "x = 1\nfor _ in range(5000): x = [x]\nreturn x",
     ],
 )  # fmt: skip
@@ -210,6 +221,27 @@ def test_what_a_dying_function_said_last_is_in_its_log(bench: Bench) -> None:
     assert bench.log(attempt) == "last words\n"
 
 
+def test_a_function_whose_workflow_was_removed_ends_and_brings_nothing_back(bench: Bench) -> None:
+    write_body(
+        bench,
+        """
+        if given:
+            shutil.rmtree(os.path.join(os.environ["HYBRID_HOME"], "workflows", context().workflow))
+            print("to nobody")
+            context().progress(50)
+            subprocess.run(["sh", "-c", "echo nor this"])
+            return "done"
+        subprocess.run(["sh", "-c", "echo mine"])
+        """,
+    )
+    bench.call("tools.work")
+    assert bench.call("tools.work", remove=True).output == "done"
+    assert os.listdir(bench.home.workflows) == []
+    attempt = bench.start(function="tools.work")
+    assert bench.wait(attempt).kind == "completed"
+    assert bench.log(attempt) == "mine\n"
+
+
 # --- what one call leaves for the next ------------------------------------------------------------------------------
 
 
@@ -307,6 +339,45 @@ def test_a_function_that_hangs_can_be_ended_with_all_it_started(
     assert not [pid for pid in pids if lives(pid)]
 
 
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_an_answer_that_came_before_anybody_looked_at_the_clock_counts(bench: Bench, size: int) -> None:
+    """The engine stood still: when it goes on, the time is up, and the answer waits in the socket, or its beginning."""
+    write_body(bench, "return 'x' * given['size']")
+    bench.call("tools.work", size=1)
+    attempt = bench.start(function="tools.work", arguments={"size": size}, timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    assert select.select([handle._worker._channel], [], [], 20)[0]
+    handle._time_out()
+    outcome = bench.wait(attempt)
+    assert (outcome.kind, outcome.output) == ("completed", "x" * size)
+
+
+def test_a_death_before_anybody_looked_at_the_clock_counts(bench: Bench) -> None:
+    write_body(bench, "os._exit(given['code'])")
+    attempt = bench.start(function="tools.work", arguments={"code": 3}, timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    eventually(lambda: processes.is_dead_child(handle._worker.pid), "the worker ends")
+    handle._time_out()
+    assert bench.wait(attempt).exit_code == 3
+
+
+def test_an_answer_without_an_end_does_not_hold_up_a_timeout(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "ANSWER_WITHIN", 0.01)
+    write_body(
+        bench,
+        """
+        channel = int(open("/proc/self/cmdline").read().split("\\0")[3])
+        os.write(channel, b"\\0\\0\\0\\x99{")
+        time.sleep(600)
+        """,
+    )
+    attempt = bench.start(function="tools.work", timeout=600)
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._worker.is_answering, "an answer begins")
+    handle._time_out()
+    assert bench.wait(attempt).kind == "timeout"
+
+
 def test_a_function_that_kills_its_worker_takes_its_processes_along(bench: Bench, tmp_path: Path) -> None:
     write_body(
         bench,
@@ -359,7 +430,7 @@ def test_an_idle_worker_that_is_killed_is_replaced(bench: Bench) -> None:
     write_body(bench, "return os.getpid()")
     pid = bench.call("tools.work").output
     os.kill(pid, signal.SIGKILL)
-    bench.turn(lambda: pid not in bench.executor._pool.workers, "the worker's end is seen")
+    bench.turn(lambda: pid not in bench.executor._host.children, "the worker's end is seen")
     assert bench.call("tools.work").output != pid
 
 
@@ -381,3 +452,130 @@ def test_progress_and_artifacts_of_a_function(bench: Bench) -> None:
     assert bench.call("tools.work").output == 1
     assert bench.progress == [(50.0, "half way")]
     assert Path(bench.home.artifacts("w1"), "a.txt").read_text() == "x"
+
+
+# --- the pool's own ends --------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_call_is_not_begun_again_by_a_later_worker(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker went because a file had changed, and another one could not be started at once."""
+    path = write(bench, f"@function\ndef work(): open({str(tmp_path / 'runs')!r}, 'a').write('x')\n")
+    bench.call("tools.work")
+    path.write_text(path.read_text() + "\n")
+    short = True
+    start = WorkerPool.start
+
+    def start_unless_short(pool: WorkerPool) -> Worker:
+        if short:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return start(pool)
+
+    monkeypatch.setattr(WorkerPool, "start", start_unless_short)
+    monkeypatch.setattr(calls, "SHORT_AGAIN", 0.01)
+    attempt = bench.start(function="tools.work")
+    bench.turn(lambda: not bench.executor._host.children, "the worker of the old file goes")
+    bench.executor.cancel(attempt.key)
+    short = False
+    assert bench.wait(attempt).kind == "cancelled"
+    write(bench, "@function\ndef work(): return 'next'\n", "other")
+    assert bench.call("other.work").output == "next"
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_a_stale_event_of_a_living_worker_does_not_hold_up_the_engine(bench: Bench) -> None:
+    """A descriptor's number may be given away again within one round of the reactor."""
+    write_body(bench, "return os.getpid()")
+    pid = bench.call("tools.work").output
+    [worker] = bench.executor._runners["function"].pool.workers.values()
+    worker._died()
+    assert lives(pid)
+    assert bench.call("tools.work").output == pid
+
+
+BROKEN = {
+    "missing": (None, "No such file or directory"),
+    "not executable": ("no program", "Permission denied"),
+    "ends at once": (
+        "#!/bin/sh\necho no module of that name >&2\nexit 3\n",
+        "ended with status 3: no module of that name",
+    ),
+    "is killed": ("#!/bin/sh\nkill -SEGV $$\n", "killed by SIGSEGV"),
+    "hangs": ("#!/bin/sh\nexec sleep 600\n", "not ready within"),
+}
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Python that does not work. Gives what an error should say about it."""
+    text, why = BROKEN[request.param]
+    python = tmp_path / "python"
+    if text is not None:
+        python.write_text(text)
+        python.chmod(0o700 if text.startswith("#!") else 0o600)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(calls, "START_AGAIN", (0.01, 0.02))
+    monkeypatch.setattr(worker_channel, "READY_WITHIN", 0.05 if "hangs" in request.param else 20.0)
+    return f"{python} -m hybrid_engine.execution.worker_process: {why}"
+
+
+@pytest.mark.parametrize("broken", BROKEN, indirect=True)
+def test_a_python_that_does_not_work_fails_the_call_and_says_how(bench: Bench, broken: str) -> None:
+    attempt = bench.start(function="tools.work")
+    assert bench.run("true").kind == "completed"
+    outcome = bench.wait(attempt)
+    assert outcome.kind == "failed"
+    assert outcome.error is not None
+    assert outcome.error["kind"] == "start"
+    assert broken in str(outcome.error["message"])
+
+
+@pytest.mark.parametrize("broken", ["missing", "ends at once"], indirect=True)
+def test_a_python_that_works_again_makes_the_call(
+    bench: Bench, broken: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(calls, "START_AGAIN", (0.01,) * 1000)
+    write_body(bench, "return 42")
+    attempt = bench.start(function="tools.work")
+    handle = bench.executor._handles[attempt.key]
+    bench.turn(lambda: handle._failures > 2, "some tries")
+    (tmp_path / "python").unlink(missing_ok=True)
+    (tmp_path / "python").symlink_to(PYTHON)
+    assert bench.wait(attempt).output == 42
+
+
+@pytest.mark.parametrize("broken", ["missing", "ends at once", "hangs"], indirect=True)
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+def test_a_call_that_waits_for_a_worker_can_be_ended(
+    bench: Bench, broken: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "START_AGAIN", (600.0,))
+    attempt = bench.start(function="tools.work", timeout=0.3 if how == "timeout" else None)
+    if how == "cancelled":
+        bench.executor.cancel(attempt.key)
+    assert bench.wait(attempt).kind == how
+
+
+def test_a_lease_of_an_earlier_engine_with_the_same_pid_is_left_alone(bench: Bench) -> None:
+    """In a container every daemon may have the same pid; a worker of the one before still holds its lease."""
+    write_body(bench, "return 42")
+    held = os.path.join(bench.home.workers, f"{os.getpid()}-1")
+    lease = leases.take(held)
+    os.write(lease, b"1 w1/other/1")
+    try:
+        assert bench.call("tools.work").output == 42
+        assert Path(held).read_text() == "1 w1/other/1"
+    finally:
+        os.close(lease)
+        os.unlink(held)
+
+
+def test_a_thread_that_a_function_left_does_not_keep_its_worker(bench: Bench) -> None:
+    write_body(bench, "threading.Thread(target=threading.Event().wait).start()\nreturn os.getpid()")
+    pid = bench.call("tools.work").output
+    pool = bench.executor._runners["function"].pool
+    pool._idle_seconds = 0.0
+    pool._retire()
+    bench.turn(lambda: not pool.workers, "the worker goes")
+    assert not lives(pid)

@@ -64,12 +64,32 @@ def test_a_lost_attempt_is_made_again_at_once_and_uses_up_no_other() -> None:
     assert isinstance(concluded(an_outcome(number=2), *lost, retry={"attempts": 2, "lost": 2}), e.StepRetryScheduled)
 
 
-def test_a_lost_attempt_does_not_lengthen_the_delay_after_a_failure() -> None:
-    lost = (*RUNNING, e.StepRetryScheduled("one", 1, at(0), {}, None, True), e.StepStarted("one", 2))
-    retry = {"attempts": 3, "lost": 2, "delay": 10, "factor": 3, "jitter": False}
-    found = concluded(an_outcome(number=2), *lost, retry=retry)
-    assert isinstance(found, e.StepRetryScheduled)
-    assert found.retry_at == at(10), "it is the first failure"
+def test_a_lost_attempt_does_not_lengthen_the_next_delay() -> None:
+    retry = {"attempts": 5, "delay": 10, "factor": 3, "jitter": False, "max_delay": "1h"}
+    lost = (
+        *RUNNING, e.StepRetryScheduled("one", 1, at(0), {}, None, True), e.StepStarted("one", 2),
+        e.StepRetryScheduled("one", 2, at(0), {}, None, True), e.StepStarted("one", 3),
+    )  # fmt: skip
+    first_failure = concluded(an_outcome(number=3, exit_code=1), *lost, retry=retry)
+    assert isinstance(first_failure, e.StepRetryScheduled)
+    assert first_failure.retry_at == at(10)
+    again = (*lost, first_failure, e.StepStarted("one", 4))
+    second_failure = concluded(an_outcome(number=4, exit_code=1), *again, retry=retry)
+    assert isinstance(second_failure, e.StepRetryScheduled)
+    assert second_failure.retry_at == at(30)
+
+
+def test_lost_attempts_after_a_retry_by_hand_are_counted_anew() -> None:
+    story = (
+        *RUNNING, e.StepRetryScheduled("one", 1, at(0), {}, None, True), e.StepStarted("one", 2),
+        e.StepFailed("one", 2),
+        e.WorkflowFailed(), e.WorkflowReopened(), e.StepReopened("one"), e.StepStarted("one", 3),
+    )  # fmt: skip
+    retry = {"attempts": 5, "delay": 10, "factor": 3, "jitter": False, "lost": 1}
+    failure = concluded(an_outcome(number=3, exit_code=1), *story, retry=retry)
+    assert isinstance(failure, e.StepRetryScheduled)
+    assert failure.retry_at == at(10)
+    assert isinstance(concluded(an_outcome("lost", number=3), *story, retry=retry), e.StepRetryScheduled)
 
 
 def test_an_attempt_is_lost_only_so_often() -> None:

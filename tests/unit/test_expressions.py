@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from builders import a_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_engine.errors import ExpressionError
-from hybrid_engine.rules.expression_functions import FUNCTIONS, MAX_TEXT
+from hybrid_engine.model import events as e
+from hybrid_engine.rules.context import names_of
+from hybrid_engine.rules.expression_functions import FUNCTIONS
 from hybrid_engine.rules.expression_syntax import parse
+from hybrid_engine.rules.expression_values import MAX_ITEMS, MAX_TEXT, check_size
 from hybrid_engine.rules.expressions import compile_condition, compile_value, evaluate, evaluate_condition, references
 
 NAMES: dict[str, Any] = {
@@ -34,6 +39,8 @@ NAMES: dict[str, Any] = {
     },
     "workflow": {"id": "w"},
 }
+
+STEPS = a_state(e.WorkflowStarted(), e.StepStarted("one", 1), e.StepCompleted("one", 1, {"rows": 7}, 0))
 
 
 def value(expression: str) -> Any:
@@ -118,7 +125,10 @@ def test_references_are_dotted_paths_also_inside_of_computed_indexes() -> None:
     found = references(
         {"a": ["${{ steps.a.output.b + default(params['x'], steps[params.k].output) }}"], "b": "${{ workflow.id }}"}
     )
-    assert found == {"steps.a.output.b", "params.x", "steps", "params.k", "workflow.id"}
+    assert found == {"steps.a.output.b", "params.x", "steps.[]", "params.k", "workflow.id"}
+    assert references("${{ [steps, steps.a.output[params.k].x, steps[1], params] }}") == {
+        "steps", "steps.a.output.[]", "params.k", "steps.1", "params"
+    }  # fmt: skip
     assert compile_condition("steps.a.status == 'x' && true").references == {"steps.a.status"}
 
 
@@ -206,7 +216,8 @@ def plain(found: object) -> bool:
 
 
 WORDS = st.sampled_from([
-    "params", "steps", "workflow", ".x", ".s", ".l", ".output", "['a-b']", "[0]", "1", "2.5", "'text'", "true",
+    "params", "steps", "workflow", "steps.one", ".x", ".s", ".l", ".output", "['a-b']", "[0]", "1", "2.5", "'text'",
+    "true",
     "null", "+", "-", "*", "/",
     "//", "%", "**", "<<", "==", "!=", "<", ">=", "&&", "||", "!", "not", "in", "if", "else", "(", ")", "[",
     "]", ",", "len", "json",
@@ -219,11 +230,11 @@ WORDS = st.sampled_from([
 @settings(max_examples=400)
 def test_any_expression_ends_in_json_or_in_an_expression_error(expression: str) -> None:
     started = time.perf_counter()
-    try:
-        found = value(expression)
-    except ExpressionError:
-        pass
-    else:
+    for names in (NAMES, names_of(STEPS)):
+        try:
+            found = evaluate("${{ " + expression + " }}", names)
+        except ExpressionError:
+            continue
         assert plain(found)
         assert len(json.dumps(found)) < 8 * MAX_TEXT
     assert time.perf_counter() - started < 5
@@ -237,6 +248,179 @@ def test_data_goes_through_an_expression_unchanged(data: object) -> None:
     if isinstance(data, int) and abs(data) >= 10**100:
         return
     assert evaluate("${{ params.data }}", {"params": {"data": data}}) == data
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["steps", "[steps]", "[[steps], steps.one]", "values(steps)", "default(steps, 1)", "[steps] + [steps]",
+    "steps || 1",
+     "true && steps", "steps if true else 1", "json(steps)", "str([steps])", "default([steps], 1)[0]",
+     "[workflow, params]",
+     "keys(steps)", "steps == steps", "contains([steps], steps)", "len(steps)"],
+)  # fmt: skip
+def test_the_names_themselves_are_plain_data(expression: str) -> None:
+    found = evaluate({"x": "${{ " + expression + " }}"}, names_of(STEPS))
+    assert plain(found)
+    json.dumps(found)
+
+
+def test_steps_as_a_whole_are_a_mapping_of_all_steps() -> None:
+    found = evaluate("${{ [steps] }}", names_of(STEPS))
+    one = {"status": "completed", "output": {"rows": 7}, "exit_code": 0, "attempt": 1, "error": None}
+    assert isinstance(found, list)
+    assert isinstance(found[0], dict)
+    assert found[0]["one"] == one
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [(object(), "not_json"), ({1: 2}, "not_json"), ([{"a": {1, 2}}], "not_json"), ((1, 2), "not_json"),
+    (b"x", "not_json"),
+     (float("nan"), "not_finite"), ([float("inf")], "not_finite"), ({"a": 10**100}, "too_large"), (range(3),
+     "not_json")],
+)  # fmt: skip
+def test_what_is_not_json_does_not_come_out(value: object, code: str) -> None:
+    for expression in ("params.v", "[params.v]", "default(params.v, 1)"):
+        with pytest.raises(ExpressionError) as caught:
+            evaluate("${{ " + expression + " }}", {"params": {"v": value}})
+        assert caught.value.code in (code, "failed")
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_a_result_is_as_deep_as_a_document_may_be() -> None:
+    assert evaluate("${{ params.v }}", {"params": {"v": nested(64)}}) == nested(64)
+    for expression, depth in (("params.v", 65), ("[params.v]", 64), ("params.v", 100_000), ("json(params.v)", 100_000)):
+        with pytest.raises(ExpressionError):
+            evaluate("${{ " + expression + " }}", {"params": {"v": nested(depth)}})
+
+
+class Broken(Mapping[str, Any]):
+    """A name that raises what nobody expects."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    def __getitem__(self, name: str) -> Any:
+        raise self.failure
+
+    def __iter__(self) -> Any:
+        raise self.failure
+
+    def __len__(self) -> int:
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [RecursionError(), OverflowError("x"), TypeError("x"), MemoryError(), AttributeError("x"), AssertionError()],
+)
+def test_whatever_is_raised_inside_is_an_expression_error(failure: Exception) -> None:
+    for text in ("${{ params.v.x }}", "${{ [params.v] }}", "x${{ len(params.v) }}", "${{ params.v == 1 || params.v }}"):
+        with pytest.raises(ExpressionError):
+            evaluate({"a": text}, {"params": {"v": Broken(failure)}})
+    with pytest.raises(ExpressionError):
+        evaluate_condition("params.v.x", {"params": {"v": Broken(failure)}})
+
+
+def test_a_value_too_deep_to_be_walked_is_an_expression_error() -> None:
+    with pytest.raises(ExpressionError):
+        evaluate(nested(100_000), {})
+
+
+# --- bounds, each at its edge
+
+
+@pytest.mark.parametrize(
+    ("at_the_edge", "beyond"),
+    [
+        ("params.half + params.half", "params.half + params.half + 'x'"),
+        ("join([params.half, params.rest], ',')", "join([params.half, params.half], ',')"),
+        ("join([params.half, params.half], '')", "join([params.half, params.half, 'x'], '')"),
+        ("join(params.list, '1234567890123456789')", "join(params.list, '12345678901234567890')"),
+        ("params.list + params.list", "params.list + params.list + [1]"),
+        ("params.big + 0", "params.big + 1"),
+        ("sum([params.big])", "sum([params.big, 1])"),
+        ("params.low - 0", "params.low - 1"),
+        ("abs(params.low)", "sum([params.low, params.low])"),
+        ("1.7e308 + 0", "1.7e308 + 1.7e308"),
+        ("json(params.half) + ''", "[params.most, params.most]"),
+        ("params.most", "params.long"),
+        ("len(split(params.lines, 'x'))", "len(split(params.lines + 'x', 'x'))"),
+        ("params.big * 1 // 1", "params.big * 2 // 2"),
+        ("round(1.5, 20)", "round(1.5, 21)"),
+    ],
+)
+def test_a_bound_is_where_it_is_said_to_be(at_the_edge: str, beyond: str) -> None:
+    half = MAX_TEXT // 2
+    names = {
+        "params": {
+            "half": "y" * half, "rest": "y" * (half - 1),
+            "most": "x" * MAX_TEXT, "big": 10**100 - 1, "low": 1 - 10**100,
+            "list": [0] * (MAX_ITEMS // 2), "long": "x" * (MAX_TEXT + 1), "lines": "x" * (MAX_ITEMS - 1),
+        },
+    }  # fmt: skip
+    evaluate("${{ " + at_the_edge + " }}", names)
+    with pytest.raises(ExpressionError) as caught:
+        evaluate("${{ " + beyond + " }}", names)
+    assert caught.value.code in ("too_large", "not_finite")
+
+
+def test_what_would_be_too_large_is_not_made_first() -> None:
+    names = {"params": {"list": ["x"] * 50_000, "text": "y" * 2_000}}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ExpressionError, match=r"join: .* 100048000 characters"):
+            evaluate("${{ join(params.list, params.text) }}", names)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_text_with_expressions_in_it_is_bounded_as_a_whole() -> None:
+    names = {"params": {"half": "y" * (MAX_TEXT // 2)}}
+    assert len(str(evaluate("${{ params.half }}${{ params.half }}", names))) == MAX_TEXT
+    for text in ("${{ params.half }}x${{ params.half }}", "${{ params.half }}${{ params.half }}x"):
+        with pytest.raises(ExpressionError) as caught:
+            evaluate(text, names)
+        assert caught.value.code == "too_large"
+
+
+def test_the_arguments_of_a_step_are_bounded_together() -> None:
+    names = {"params": {"v": "y" * (MAX_TEXT - 10)}}
+    assert evaluate({f"a{n}": "${{ params.v }}" for n in range(16)}, names)
+    with pytest.raises(ExpressionError) as caught:
+        evaluate({f"a{n}": "${{ params.v }}" for n in range(17)}, names)
+    assert caught.value.code == "too_large"
+
+
+def test_the_size_of_a_value_counts_texts_keys_and_parts() -> None:
+    check_size([0] * 9, 10)
+    check_size({"abc": "defg", "h": 1}, 11)
+    for value, limit in (([0] * 10, 10), ({"abc": "defg", "h": 1}, 10), ("x" * 10, 10), ([["x"] * 2, ["x"] * 2], 10)):
+        with pytest.raises(ExpressionError):
+            check_size(value, limit)
+
+
+def test_an_expression_has_so_many_parts_and_no_more() -> None:
+    """`1` is one node, each `+1` two and its operator one; `Expression` is one."""
+    assert value("1" + "+1" * 98) == 99
+    parse("max([" + ",".join(["1"] * 297) + "])")
+    with pytest.raises(ExpressionError) as caught:
+        parse("max([" + ",".join(["1"] * 298) + "])")
+    assert caught.value.code == "too_large"
+    parse("!" * 98 + "true")
+    with pytest.raises(ExpressionError) as caught:
+        parse("!" * 99 + "true")
+    assert caught.value.code == "too_large"
+    parse("1" + " " * 1997 + "+1")
+    with pytest.raises(ExpressionError, match="2000"):
+        parse("1" + " " * 1998 + "+1")
 
 
 def test_evaluating_changes_nothing_that_it_was_given() -> None:

@@ -75,6 +75,34 @@ def test_the_env_of_the_template_knows_no_steps() -> None:
     assert not found(params={"p": None}, env={"X": "${{ params.p }}"})
 
 
+@pytest.mark.parametrize("expression", ["steps", "[steps]", "json(steps)", "steps[params.which].output", "keys(steps)"])
+def test_the_env_of_the_template_knows_no_steps_by_any_way(expression: str) -> None:
+    problem = found(params={"which": None}, env={"X": "${{ " + expression + " }}"})["env.X"]
+    assert (problem.severity, problem.code) == ("error", "not_before")
+
+
+def test_all_steps_at_once_are_told_because_some_need_not_be_over() -> None:
+    problems = of_steps(
+        a={"env": {"X": "${{ [steps] }}", "Y": "${{ steps[params.source].output[params.source] }}"}, **RUN}
+    )
+    assert [(path, problem.severity) for path, problem in problems.items()] == [("steps.a.env.X", "warning")]
+
+
+def test_a_computed_field_is_not_checked_by_name() -> None:
+    assert not of_steps(a=RUN, b={"env": {"X": "${{ steps.a[params.source] }} ${{ workflow[params.source] }}"}, **RUN})
+
+
+def test_a_label_is_not_evaluated() -> None:
+    problem = found(labels={"team": "blue", "id": "x-${{ workflow.id }}"})["labels.id"]
+    assert (problem.severity, problem.code) == ("error", "not_an_expression")
+    assert "labels are plain text" in problem.message
+
+
+def test_a_default_is_not_evaluated() -> None:
+    problems = found(params={"p": {"default": "${{ workflow.id }}"}, "q": {"default": "$x"}})
+    assert [(path, problem.severity) for path, problem in problems.items()] == [("params.p.default", "warning")]
+
+
 def test_needs_are_checked() -> None:
     assert of_steps(a={"needs": "b", **RUN}, b={"needs": "a", **RUN})["steps.a.needs"].code == "cycle"
     assert of_steps(a={"needs": ["x"], **RUN})["steps.a.needs"].code == "unknown_step"

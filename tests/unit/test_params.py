@@ -95,7 +95,8 @@ def test_text_from_a_command_line_is_read_as_what_is_wanted(kind: str, text: str
         ("number", "nan"),
         ("number", "inf"), ("number", "1_0"), ("number", "1e999"), ("boolean", "maybe"), ("array", "[1"),
         ("array", "{}"),
-        ("object", "[NaN]"), ("object", "[" * 100_000),
+        ("object", "[NaN]"), ("object", "[" * 100_000), ("object", '{"a": 1e999}'), ("array", '["\\ud800"]'),
+        ("array", "[" * 900 + "]" * 900), ("array", "[" * 70 + "]" * 70),
     ],
 )  # fmt: skip
 def test_text_that_cannot_be_read_is_refused(kind: str, text: str) -> None:

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from hybrid_engine.errors import JobError
 from hybrid_engine.rules.requests import check_request, due_at
 
+NESTED: list[object] = [1]
+for _ in range(64):
+    NESTED = [NESTED]
 NOW = "2026-11-20T07:36:00.000000Z"
 
 
@@ -30,6 +33,11 @@ def test_a_full_request_is_taken() -> None:
     assert check_request(raw) == raw
 
 
+def test_params_are_as_deep_as_a_document_may_be() -> None:
+    assert check_request({"template": "t", "params": {"x": NESTED[0][0]}})  # type: ignore[index]
+    assert check_request({"template": "t", "params": {"x": ({"a": (1, 2)},)}})
+
+
 def test_what_is_null_counts_as_not_given() -> None:
     assert check_request({"template": "t", "params": None, "key": None, "at": None}) == {"template": "t"}
 
@@ -40,7 +48,8 @@ def test_what_is_null_counts_as_not_given() -> None:
         ("template", ""), ("template", "../x"), ("template", "a/b"), ("template", "a" * 65), ("template", 5),
         ("template", "ä"),
         ("params", []), ("params", "x"), ("params", {1: 2}), ("params", {"x": float("nan")}),
-        ("params", {"x": object()}),
+        ("params", {"x": object()}), ("params", {"x": {1: 2, "1": 3}}), ("params", {"x": [({None: 1},)]}),
+        ("params", {"x": NESTED[0]}), ("params", {"x": NESTED}),
         ("params", {"x": "y" * (1 << 20)}), ("params", {"x": "\ud800"}),
         ("priority", -1), ("priority", 10), ("priority", True), ("priority", "5"), ("priority", 1.0),
         ("delay", "soon"), ("delay", -1), ("delay", True), ("delay", []), ("delay", 10**400),

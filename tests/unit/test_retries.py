@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_engine.model.template import Retry
-from hybrid_engine.rules.retries import delay_before, may_try_again
+from hybrid_engine.rules.retries import delay_before, may_try_again, wait_until
 
 SECOND = timedelta(seconds=1)
 
@@ -33,6 +33,26 @@ def test_no_delay_stays_none() -> None:
 
 def test_without_a_limit_the_longest_delay_is_a_year() -> None:
     assert delay_before(policy(delay=1, factor=1000, max_delay=None), 1000, "x") == timedelta(days=365)
+
+
+def test_a_limit_of_zero_is_one() -> None:
+    assert delay_before(policy(delay=5, max_delay=0), 3, "x") == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("planned", "most", "wait"),
+    [
+        (30, 60, 30), (60, 60, 60), (0, 60, 0),
+        (3600, 60, 60),  # the clock was set back by an hour
+        (-3600, 60, 0),  # or forward
+        (400 * 86_400, None, 365 * 86_400), (3600, None, 3600), (30, 0, 0),
+    ],
+)  # fmt: skip
+def test_a_clock_that_was_set_makes_no_wait_longer_than_the_longest_delay(
+    planned: int, most: int | None, wait: int
+) -> None:
+    now = datetime(2026, 11, 20, 7, 36, tzinfo=UTC)
+    assert wait_until(policy(max_delay=most), now + planned * SECOND, now) == wait * SECOND
 
 
 @given(

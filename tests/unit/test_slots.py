@@ -51,6 +51,17 @@ def test_a_pool_has_so_many_places_and_a_holder_takes_one_once() -> None:
     assert pools.enter("db", 2, "c")
 
 
+def test_a_pool_is_full_as_far_as_its_last_visitor_knew_its_limit() -> None:
+    pools = Pools()
+    assert not pools.is_full("db")
+    pools.force("db", "a")
+    assert not pools.is_full("db"), "nobody has said how many may be in"
+    assert not pools.enter("db", 1, "b")
+    assert pools.is_full("db")
+    pools.leave("db", "a")
+    assert not pools.is_full("db")
+
+
 def test_who_leaves_wakes_the_first_who_waits_and_he_knows_what_for() -> None:
     pools = Pools()
     pools.enter("db", 1, "a")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_engine.errors import JobError, TemplateError
-from hybrid_engine.files.strict_json import JsonPositions, parse_json
+from hybrid_engine.files.strict.jsontext import JsonPositions, parse_json
 
 scalars = (
     st.none() | st.booleans() | st.integers(-(10**90), 10**90) | st.floats(allow_nan=False, allow_infinity=False)
@@ -70,6 +70,10 @@ def test_naughty_strings_are_only_strings(text: str) -> None:
         (b'{"a":[1,\n-Infinity]}', "not_finite", 2, 1),
         (b"[1e999]", "not_finite", 1, 2),
         (b"[-1.5E+400]", "not_finite", 1, 2),
+        (b'{"priority":1e9999x}', "not_finite", 1, 13),
+        (b'{"a": [1,\n 1E9999.5.5]}', "not_finite", 2, 2),
+        (b"[-1e9999-]", "not_finite", 1, 2),
+        (b'{"a":' + b"9" * 5000 + b"x}", "too_long_number", 1, 6),
         (b'{"a":' + b"9" * 5000 + b"}", "too_long_number", 1, 6),
         (b'["\\ud800"]', "lone_surrogate", 1, 2),
         (b'{"\\udfff":1}', "lone_surrogate", 1, 2),

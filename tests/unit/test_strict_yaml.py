@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_engine.errors import JobError, TemplateError
-from hybrid_engine.files.strict_yaml import MAX_BYTES, parse_yaml
+from hybrid_engine.files.strict.yamltext import MAX_BYTES, parse_yaml
 
 
 def read(text: str) -> Any:
@@ -94,8 +94,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("a: 1e999", "not_finite", 1, 4),
         ("a: " + "9" * 300, "too_long_number", 1, 4),
         ("a: 1\n---\nb: 2", "several_documents", 2, 1),
-        ("%YAML 1.1\n---\na: no", "directive", 2, 1),
-        ("%TAG !e! tag:x,2000:\n---\na: 1", "directive", 2, 1),
+        ("%YAML 1.1\n---\na: no", "directive", 1, 1),
+        ("%TAG !e! tag:x,2000:\n---\na: 1", "directive", 1, 1),
         ("a: b: c", "syntax", 1, 5),
         ("a: [1\nb: 2", "syntax", 2, 2),
         ("\ta: 1", "syntax", 1, 1),
@@ -108,6 +108,79 @@ def test_what_is_refused_is_told_with_its_place(
 ) -> None:
     error = refused(data)
     assert (error.code, error.line, error.column) == (code, line, column)
+
+
+FORBIDDEN = [
+    # Characters
+    "a: @b", "a: `b`", "a: %b", "- @x", "a: b\x7f", "a: b\x0c", "a: b\x80", "a: \ufffe", "a: \x1b[1m", "a: 1\n\0",
+    "a: b\ufeffc", "a: 1\n\ufeffb: 2", "a: |\n b\ufeffc",
+    # Escapes
+    'a: "\\q"', "a: \"\\'\"", 'a: "\\x4"', 'a: "\\u12"', 'a: "\\UFFFFFFFF"', 'a: "\\U80000000"', 'a: "\\U00110000"',
+    # Directives and documents
+    "%YAML 1.3\n---\na: 1", "%YAML 1.20\n---\na", "%YAML 1.2 x\n---\na", "%YAML 2.0\n---\na", "%YAML 1\n---\na",
+    "%YAML 1.2\n%YAML 1.2\n---\na", "%YAML 99999999999999999999.2\n---\na", "% \n---\na", "%YAML 1.2\na: 1",
+    "%FOO\n---\na",
+    "a: 1\n... b", "a: 1\n---\nb: 2", "--- a: b", 'a: "b\n---\nc"', "a: 'b\n...\nc'", "a: [b\n---\nc]",
+    # Indentation
+    "a:\n  b\n c: d", "a: b\n  c: d", "- a\nb: c", "- - a\n - b", "a:\n  b: 1\n c: 2", "a: |2x\n  b", "a: |0\n b",
+    "a: |12\n b",
+    "a: >-+\n b", "a: |\n b\nc", "a:\n    b: 1\n  c: 2", "- |\n   \n b",
+    # Tabs where indentation is
+    "\ta: b", "a:\n\tb: c", "a: b\n\tc: d", "a:\t- b", "-\t- a", "?\ta", "a: |\n\tb", 'a: "b\n\tc"',
+    "- [\n\ta,\n a\n ]",
+    # Lines of brackets and quotes that are not indented
+    "a: [b,\nc,\nd]", "a: {\nb: 1}", "- [\nb]", 'a: "b\nc\nd"', "- 'a\nb'", "a:\n  b: 'x\n  y'", "a:\n- 'x\ny'",
+    "a: {b: 'c\nd'}",
+    # Indicators
+    "a: - b", "a: ? b", "a: -", "a: :", "[-]", "[-, -]", "a: [?]", "a: [:]", "{?a: b}", "[?a]", "a: b: c", "a : : b",
+    "[a: b: c]",
+    # Brackets and quotes
+    "a: [1\nb: 2", "[a", "{a: 1", "]", "}", "a: [b]]", "a: [b]c", "a: {b}c", "a: [1,,2]", "a: [,1]", "a: {,}", "a: ,b",
+    "a: 'x", 'a: "x', "a: 'x' y", "a: 'it's'", 'a: "a"b"', '"a" "b"', "a: 'b': c", "a: 'b\n c' d",
+    # Comments
+    'a: "b"#c', "a: 'b'#c", "[a]#c", "[a,#c\n]", "{a: 1}#c", "a: b #c\n d", "a: b\n#c\n d", "a: |#c\n b",
+    # Anchors and aliases
+    "*a b", "a: *b", "a: &a *a", "&a &b c", "a: &", "a: *", "a: & b", "x: &a b\n- c",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORBIDDEN)
+def test_what_yaml_forbids_is_refused(text: str) -> None:
+    error = refused(text)
+    assert error.line is not None, error
+    assert "Error" not in error.message  # in words, not as an exception
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: [b\n]", {"a": ["b"]}), ("a: {b: 1\n}\nc: 2", {"a": {"b": 1}, "c": 2}), ("[a,\nb]", ["a", "b"]),
+        ("a:\n- [b,\n  c]", {"a": [["b", "c"]]}), ("a: &x\n  b: 'c\n   d'", {"a": {"b": "c d"}}),
+        ("a: [b, # c\n# d\n\n  e]", {"a": ["b", "e"]}), ("a: 'b\n\n  c'", {"a": "b\nc"}),
+        ("a: 'b\r\n c'", {"a": "b c"}),
+        ("a: b#c", {"a": "b#c"}), ("a: '#b'", {"a": "#b"}), ("a: [-1]", {"a": [-1]}), ("[-a, :b]", ["-a", ":b"]),
+        ("[? a]", [{"a": None}]), ("a?: b?", {"a?": "b?"}), ("%YAML 1.2\n---\na: 1", {"a": 1}),
+        ("# c\n---\na: 1\n...\n", {"a": 1}),
+        ("a: '\ufeff'", {"a": "\ufeff"}), ("a: |\n  x\n   ", {"a": "x\n \n"}), ('a: "\\u2028"', {"a": "\u2028"}),
+        ("a: 'é 😀'", {"a": "é 😀"}),
+    ],
+)  # fmt: skip
+def test_what_looks_like_it_is_allowed(text: str, value: object) -> None:
+    assert read(text) == value
+
+
+@pytest.mark.parametrize("character", "\x85\u2028\u2029")
+@pytest.mark.parametrize("text", ["a: x{}b", "a: 'x{}b'", "a: |\n x{}b\n", "a: 1 # x{}b: 2", "a: {}"])
+def test_a_character_that_the_scanner_takes_for_a_line_break_is_refused(text: str, character: str) -> None:
+    error = refused(text.format(character))
+    assert error.code == "line_separator"
+    assert error.hint is not None
+
+
+def test_nothing_is_told_at_its_key_not_where_the_next_thing_stands() -> None:
+    for text in ("a:\n\n\nb: 1\n", "{a: , b: 1}", "a: # c\n\nb: 'é'"):
+        _, positions = parse_yaml(text.encode())
+        assert positions.locate("a") == positions.locate("a", key=True)
 
 
 def test_aliases_are_fine_while_they_stay_small() -> None:

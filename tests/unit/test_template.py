@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hybrid_engine.errors import TemplateError
 from hybrid_engine.model.durations import LONGEST, duration_text, microseconds
-from hybrid_engine.model.template import Template
+from hybrid_engine.model.template import MAX_STEPS, Template
 
 
 def authored(**fields: object) -> Template:
@@ -160,6 +160,14 @@ def test_an_unknown_key_is_told_with_the_right_one(key: str, right: str) -> None
 )
 def test_what_is_wrong_is_told_at_its_path(fields: dict[str, object], path: str) -> None:
     assert list(refused(**fields)) == [path]
+
+
+def test_too_many_are_told_with_how_many_there_are() -> None:
+    many = {f"s{n}": {"run": "true"} for n in range(MAX_STEPS + 1)}
+    assert refused(steps=many)["steps"].message == "must have at most 20000, and has 20001"
+    assert refused(labels={f"l{n}": "x" for n in range(65)})["labels"].message == "must have at most 64, and has 65"
+    choices = {"p": {"choices": list(range(1001))}}
+    assert refused(params=choices)["params.p.choices"].message == "must have at most 1000, and has 1001"
 
 
 @pytest.mark.parametrize("data", [None, 5, "x", [], {}, {"steps": None}, {1: 2}])

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from builders import START, a_job, a_template, at
-from contracts.memory import Disk, MemoryJournal
 
 from hybrid_engine.engine import turn
-from hybrid_engine.engine.run import Entry, Granted, Progress, Run, Signal, Woken
+from hybrid_engine.engine.run import Run, Woken
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import StopAttempt, WakeStep
+from hybrid_engine.model.entry import Entry
+from hybrid_engine.model.signals import Signal
 from hybrid_engine.rules.decisions import Plan
 from hybrid_engine.rules.transitions import evolve
 
@@ -21,9 +22,7 @@ def a_run(steps: Any = ("one",), params: dict[str, Any] | None = None, **fields:
     template = a_template(steps, **fields)
     job = a_job("w1", template, params=params or {})
     event = turn.created_event(job)
-    run = Run(
-        job, Entry.of(job), Plan(template), evolve(None, event, 1, at(0)), MemoryJournal(Disk(), "w1"), is_new=True
-    )
+    run = Run(job, Entry.of(job), Plan(template), evolve(None, event, 1, at(0)))
     run.at = at(0)
     run.events.append(event)
     return run
@@ -37,7 +36,7 @@ def begun(*arguments: Any, **options: Any) -> Run:
 
 def started(run: Run, step: str) -> Attempt:
     assert turn.may_start(run, step)
-    assert turn.start_step(run, Granted(step), 5.0, "boot1")
+    assert turn.start_step(run, step, 5.0, "boot1")
     attempt = run.effects[-1]
     assert isinstance(attempt, Attempt)
     return attempt
@@ -79,7 +78,7 @@ def test_an_attempt_has_no_expression_left_in_it() -> None:
 
 def test_a_value_that_cannot_be_computed_fails_the_step_and_gives_its_slot_back() -> None:
     run = begun({"a": {"env": {"X": "${{ params.nothing }}"}}, "b": None})
-    assert not turn.start_step(run, Granted("a"), 5.0, None)
+    assert not turn.start_step(run, "a", 5.0, None)
     assert types(run)[2:] == ["step_failed", "step_skipped", "workflow_failed"]
     assert not run.effects
 
@@ -103,15 +102,35 @@ def test_a_failed_attempt_is_woken_at_its_time() -> None:
     assert run.ready == {"a"}
 
 
-def test_progress_of_the_current_attempt_is_recorded_and_no_other() -> None:
-    run = begun()
-    started(run, "one")
-    turn.handle(run, Progress("one", 2, 50, None), START)
-    turn.handle(run, Progress("one", 1, 50, "half"), START)
-    assert types(run).count("step_progressed") == 1
-    ended(run, "one")
-    turn.handle(run, Progress("one", 1, 60, None), START)
-    assert types(run).count("step_progressed") == 1
+def test_what_an_ended_attempt_said_of_its_progress_is_forgotten_and_that_of_others_is_not() -> None:
+    run = begun({"a": {"needs": []}, "b": {"needs": []}})
+    started(run, "a")
+    started(run, "b")
+    run.progress = {"a": (50.0, "half"), "b": (10.0, None)}
+    ended(run, "a")
+    assert run.progress == {"b": (10.0, None)}
+    assert "step_progressed" not in types(run)
+
+
+def test_a_turn_is_its_events_numbered_from_the_first_that_is_not_committed() -> None:
+    run = begun(["a", "b"])
+    started(run, "a")
+    run.at = at(3)
+    first, rest = run.turns()
+    assert first == ("w1", 1, run.job.queued_at, run.events[:1])  # dated as it was asked for
+    assert rest == ("w1", 2, at(3), run.events[1:])
+    run.events = []
+    assert run.turns() == []
+    run.at = at(7)
+    ended(run, "a")
+    assert run.turns() == [("w1", 4, at(7), run.events)]
+    assert types(run) == ["step_completed"]
+
+
+def test_a_job_is_given_back_by_the_state_that_its_first_event_makes() -> None:
+    job = a_job("w1", params={"x": 1}, labels={"l": "v"}, key="k", user="ada", trigger="cli", priority=3, parent="w0")
+    state = evolve(None, turn.created_event(job), 1, at(0))
+    assert turn.job_of(state).as_record() == job.as_record()
 
 
 def test_a_cancel_stops_what_runs_and_nothing_starts_any_more() -> None:

@@ -10,15 +10,20 @@ from builders import a_job, a_state, a_template, at, created
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_engine.engine.turn import created_event
+from hybrid_engine.files import journal
+from hybrid_engine.files.queue import created_line
 from hybrid_engine.files.views import (
     queue_entry,
     queue_line,
     queued_record,
+    render_progress,
     render_queue,
     render_state,
     state_record,
 )
 from hybrid_engine.model import events as e
+from hybrid_engine.model.waits import FOR_A_DAEMON, FOR_A_SLOT, Wait, sentence
 from hybrid_engine.rules.transitions import evolve
 
 JSON = st.recursive(
@@ -77,7 +82,8 @@ def test_a_job_that_has_not_begun_looks_as_its_first_event_would_make_it() -> No
         user="ada", source="a.json", priority=3,
     )  # fmt: skip
     begun = evolve(None, event, 1, at(0))
-    assert {**queued, "seq": 1} == {**state_record(begun), "updated_at": queued["updated_at"]}
+    assert queued == state_record(begun)
+    assert render_state(queued) == render_state(state_record(begun))
 
 
 @pytest.mark.parametrize(
@@ -95,10 +101,44 @@ def test_the_progress_of_a_workflow_is_that_of_its_steps(events: tuple[e.Event, 
 
 
 def test_a_queue_has_a_job_a_line_and_is_json() -> None:
-    lines = [queue_line(queue_entry(a_job(f"w{n}", labels={"a": 'x"y\n'}), "queued", "a free slot")) for n in range(3)]
+    lines = [queue_line(queue_entry(a_job(f"w{n}", labels={"a": 'x"y\n'}), "queued", FOR_A_SLOT)) for n in range(3)]
     data = render_queue({"counts": {"total": 3}, "updated_at": at(0)}, lines)
     found = json.loads(data)
     assert [job["id"] for job in found["jobs"]] == ["w0", "w1", "w2"]
     assert found["format"] == 1
+    assert {(job["wait"]["kind"], job["waits_for"]) for job in found["jobs"]} == {("slot", "a free slot")}
     assert sum(line.startswith(b'{"due_at"') for line in data.splitlines()) == 3
     assert json.loads(render_queue({"counts": {}}, []))["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("wait", "told"),
+    [
+        (None, None), (FOR_A_SLOT, "a free slot"), (FOR_A_DAEMON, "a daemon"), (Wait("pool", "db"), "pool db"),
+        (Wait("due", until=at(1)), f"due time {at(1)}"), (Wait("retry", until=at(1)), f"retry at {at(1)}"),
+        (Wait("person", reason="look"), "a person: look"), (Wait("person"), "a person"),
+        (Wait("disk", reason="full"), "the disk: full"),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_queue_says_what_a_job_waits_for_to_people_and_to_programs(wait: Wait | None, told: str) -> None:
+    entry = queue_entry(a_job("w1"), "queued", wait, 7)
+    assert (entry["waits_for"], sentence(wait), entry["size"]) == (told, told, 7)
+    assert entry["wait"] is None if wait is None else Wait(**entry["wait"]) == wait
+
+
+def test_progress_is_json_with_a_step_a_line_in_order() -> None:
+    data = render_progress({"b": (100.0, None), "a": (12.5, 'x"y\n')})
+    assert json.loads(data) == {
+        "format": 1,
+        "steps": {"a": {"percent": 12.5, "message": 'x"y\n'}, "b": {"percent": 100.0, "message": None}},
+    }
+    assert [line.split(b'"')[1] for line in data.splitlines() if line.startswith(b"    ")] == [b"a", b"b"]
+
+
+@given(st.text(), st.dictionaries(st.text(max_size=5), JSON, max_size=5), st.sampled_from((None, "k")))
+def test_the_first_line_of_a_journal_is_the_same_whoever_writes_it(
+    user: str, params: dict[str, Any], key: str | None
+) -> None:
+    """`hybrid enqueue` makes it without loading what the engine makes it with."""
+    job = a_job("w1", user=user, params=params, key=key, labels={"a": "b"} if key else {}, priority=3 if key else 0)
+    assert created_line(job, at(7)) == journal.encode(1, at(7), [created_event(job)])
