@@ -13,7 +13,7 @@ QUICK_TESTS = $(wildcard tests/unit tests/contracts tests/architecture)
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo check check-format check-lint check-types check-imports check-tests \
-        test test-crash bench docs format clean
+        test test-crash mutants bench docs format clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,8 +52,11 @@ check-tests: $(STAMP)
 test: $(STAMP) system ## All tests, with a share of the crash tests; says what it skipped, and why
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-test-crash: $(STAMP) system ## All crash tests: every operation, every fault, every legal disk; takes long
-	@$(BIN)/python -m tests.crash.all
+test-crash: $(STAMP) system ## All crash tests: every operation, every fault, every legal disk; within an hour, with a table
+	@$(BIN)/python -m tests.crash.all --minutes 55 --table $(VENV)/crash-table.txt
+
+mutants: $(STAMP) ## Small wrong changes to the source, one at a time: do the tests catch them?
+	@$(BIN)/python -m tests.mutants
 
 bench: $(STAMP) ## Benchmarks, as ratios to a limit measured in the same run
 	@$(BIN)/python -m benchmarks

@@ -8,6 +8,7 @@ Builders of models are in builders.py, daemons in e2e/daemon.py.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import threading
@@ -27,6 +28,11 @@ from hybrid_engine.settings import TABLE
 T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds that a process which was told to end may take for it."""
+CRASH_LIMIT = 600.0
+"""Seconds that a test with the mark `crash` may take."""
+GRACE = 30.0
+"""Seconds that a test which was over its time may take to tidy up. Then the whole process is ended."""
+_stderr = -1
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +40,36 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_temporary_files: it tests what a crash leaves lying about")
     for setting in TABLE:
         os.environ.pop(setting.env, None)  # nobody's own settings may decide what tests find
+
+    global _stderr
+    _stderr = os.dup(2)  # what is captured during a test would die with the process
+
+
+def pytest_unconfigure() -> None:
+    os.close(_stderr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """The end of what does not end even when its limit has struck: a clean-up that waits, a loop in C.
+
+    Where each thread stands is printed, by a thread that needs no interpreter. Under xdist the worker is replaced, and
+    the test is named as the one that crashed it.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker and marker.args else float(item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit + GRACE, exit=True, file=_stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A crash test is hundreds of cases; the limit of all others is in pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("crash") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(CRASH_LIMIT))
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 
 from hybrid_engine.execution import leases, processes, results
 from hybrid_engine.execution.handles import MOURNING, READ_AGAIN, EndedHandle, Handle
 from hybrid_engine.execution.host import Host
+from hybrid_engine.execution.scripts import is_plain, may_use_artifacts
 from hybrid_engine.files import atomic
 from hybrid_engine.model.attempt import Attempt, Outcome
 
@@ -23,29 +23,12 @@ _SHELTERED = 'echo "$$ $3" >&9; (umask "$2"; set -e; eval "$1"); r=$?; echo "exi
 _PLAIN = 'echo "$$ $3" >&9; umask "$2"; eval "$1"; r=$?; echo "exit $r" >&9; exit $r'
 """For a single plain command, which can do nothing to the shell that runs it: spares a process."""
 
-_WORD = r"""(?:[\w./~+:@%,=-]+|"[^"`$\\]*"|"?\$\w+"?|'[^']*')"""
-_PLAIN_SCRIPT = re.compile(rf"[\w./+@%-]+(?:[ \t]+{_WORD})*\s*")
-_BUILTINS = frozenset(
-    re.findall(
-        r"\S+",
-        ". : alias bg break builtin cd command continue do done echo elif else esac eval exec exit export false fg fi "
-        "for function getopts hash if in jobs kill local read readonly return set shift source test then time times "
-        "trap true type typeset ulimit umask unalias unset until wait while",
-    )
-)
-"""Words that are more to a shell than the name of a program."""
-
 LEASE_FD = 9
 FIND_AGAIN = 0.05
 REMEMBERED = 10_000
 """Workflows whose folder of artifacts need not be asked for again."""
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ)
-
-
-def is_plain(script: str) -> bool:
-    """Is this script one command with plain arguments, and the command a program?"""
-    return _PLAIN_SCRIPT.fullmatch(script) is not None and script.split(None, 1)[0] not in _BUILTINS
 
 
 class ShellRunner:
@@ -76,12 +59,14 @@ class ShellRunner:
         """Shell steps need nobody."""
 
     def _make_folders(self, attempt: Attempt, folder: str) -> None:
-        """The attempt's folder, and with a workflow's first one that of its artifacts, which scripts use unasked."""
+        """The attempt's folder, and that of the workflow's artifacts where the script may use it unasked."""
         is_first = attempt.number == 1 and _make_step_folder(os.path.dirname(folder))
         try:
             atomic.make_folder(folder)
         except FileNotFoundError:
             atomic.make_folders(folder)
+        if not may_use_artifacts(attempt.script or ""):
+            return
         if is_first or attempt.workflow not in self._with_artifacts:
             if len(self._with_artifacts) >= REMEMBERED:
                 self._with_artifacts.clear()

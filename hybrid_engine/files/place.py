@@ -70,12 +70,11 @@ def check_is_home(layout: Layout, *, ours: bool = True) -> None:
 
 def check_is_ours(layout: Layout) -> None:
     """Raise HomeError for a home of a newer format, of somebody else, or that others can write to."""
-    found = os.stat(layout.home)
-    if (
-        found.st_uid == os.geteuid()
-        and not found.st_mode & 0o022
-        and atomic.read(layout.format, 64) in (b"1\n", b"2\n")
-    ):
+    try:
+        found, said = os.stat(layout.home), atomic.read(layout.format, 64)
+    except OSError as error:
+        raise HomeError(f"{layout.format} cannot be read: {error.strerror}") from None
+    if found.st_uid == os.geteuid() and not found.st_mode & 0o022 and said in (b"1\n", b"2\n"):
         return
     from hybrid_engine.files.home import refuse_foreign
 

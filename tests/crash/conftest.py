@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+from tests.crash.cases import replay_line  # noqa: E402
 from tests.crash.faultlib import NoCompiler, build  # noqa: E402
-from tests.crash.methods import Report, replay_line  # noqa: E402
+from tests.crash.methods import Report  # noqa: E402
 from tests.crash.runner import Bench  # noqa: E402
+from tests.crash.underlib import Run  # noqa: E402
 
 SEED = os.environ.get("CRASH_SEED", "1")
 
@@ -26,6 +29,12 @@ def library() -> str:
         return build()
     except NoCompiler as reason:
         pytest.skip(f"no fault can be injected: {reason}")
+
+
+@pytest.fixture
+def under(library: str, tmp_path: Path) -> Run:
+    """Scripts under the library."""
+    return Run(library, tmp_path)
 
 
 @pytest.fixture(scope="session")

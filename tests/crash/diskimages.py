@@ -13,8 +13,23 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.crash.disknodes import (
+    APPLY,
+    SIZES,
+    SKIP,
+    TEAR,
+    ZERO,
+    Change,
+    Entry,
+    Node,
+    Unit,
+    content,
+    put,
+    sectors,
+    with_earlier,
+)
 from tests.crash.faultlib import Operation
-from tests.crash.powerloss import APPLY, SKIP, TEAR, ZERO, Disk, Entry, Node, Unit, content, put, with_earlier
+from tests.crash.powerloss import Disk
 
 FRESH = 8
 
@@ -45,7 +60,8 @@ def choices(disk: Disk, draws: int, seed: str) -> Iterator[tuple[str, Choice]]:
     for node in [node for node in dirty[:-FRESH] if any(change.doomed for change in node.changes)] + dirty[-FRESH:]:
         for fate in (SKIP, *zeroes):
             yield f"file-{node.number}-{fate}", Choice(set(every), data=_same([node], fate))
-        yield f"file-{node.number}-torn", Choice(set(every), data={node.number: _torn(node)})
+        for name, fates in _torn(node, disk.world):
+            yield f"file-{node.number}-{name}", Choice(set(every), data={node.number: fates})
     for unit in units[-FRESH:]:
         if disk.world == "strict":
             yield f"without-{unit.number}", Choice(_without(units, unit))
@@ -62,10 +78,19 @@ def _same(nodes: list[Node], fate: str) -> dict[int, list[tuple[str, int]]]:
     return {node.number: [(fate, 0)] * len(node.pending()) for node in nodes}
 
 
-def _torn(node: Node) -> list[tuple[str, int]]:
-    """All but the last piece, of which half arrived."""
+def _torn(node: Node, world: str) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """All but the last piece, of which half arrived, or only some sectors; or the last piece and nothing before it."""
     pending = node.pending()
-    return [(APPLY, 0)] * (len(pending) - 1) + [(TEAR, len(pending[-1].data or b"") // 2)]
+    before = [(APPLY, 0)] * (len(pending) - 1)
+    yield "torn", [*before, (TEAR, len(pending[-1].data or b"") // 2)]
+    for fate, size in SIZES.items():
+        count = sum(1 for _ in sectors(pending[-1], size))
+        if count > 1:
+            every = (1 << count) - 1
+            for name, mask in (("first", 1), ("not-first", every - 1), ("last", 1 << (count - 1))):
+                yield f"{fate}-{name}", [*before, (fate, mask)]
+    if world == "strict" and before:
+        yield "last-only", [*((SKIP, 0) for _ in before), (APPLY, 0)]
 
 
 def _without(units: list[Unit], missing: Unit) -> set[int]:
@@ -106,8 +131,15 @@ def _drawn_fates(node: Node, world: str, dice: random.Random) -> list[tuple[str,
     cut = dice.randint(0, len(pending))
     fates = [(APPLY if at < cut else SKIP, 0) for at in range(len(pending))]
     if cut < len(pending) and pending[cut].data and dice.random() < 0.7:
-        fates[cut] = (TEAR, dice.randint(0, len(pending[cut].data or b"")))
+        fates[cut] = _drawn_tear(pending[cut], dice)
     return fates
+
+
+def _drawn_tear(change: Change, dice: random.Random) -> tuple[str, int]:
+    fate = dice.choice((TEAR, *SIZES))
+    if fate == TEAR:
+        return fate, dice.randint(0, len(change.data or b""))
+    return fate, dice.getrandbits(sum(1 for _ in sectors(change, SIZES[fate])))
 
 
 # ---- building ------------------------------------------------------------------------------------------------------

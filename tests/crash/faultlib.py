@@ -1,4 +1,4 @@
-"""The Python end of fault.c: build it once, say what it shall do, read what it did.
+"""The Python end of fault/: build it once, say what it shall do, read what it did.
 
 A `Fault` is one order to the library and has a one-word spelling (`kill:57`, `once:ENOSPC:12`) that `replay` takes
 back. The operation log is only parsed here; what a log means for a disk is said in powerloss.py.
@@ -17,14 +17,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fault.c")
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fault")
 
 OPERATIONS = (
     "", "open", "write", "fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "rmdir", "truncate", "allocate",
-    "sync",
+    "syncfs", "syncrange", "msync", "symlink", "mknod", "lost",
 )  # fmt: skip
 
-CREATED, TRUNCATED, FOLDER, SYNCED, NAMELESS, EXCHANGED = 1, 2, 4, 8, 16, 32
+CREATED, TRUNCATED, FOLDER, SYNCED, NAMELESS, EXCHANGED, BEGUN, ZEROED = 1, 2, 4, 8, 16, 32, 64, 128
 
 _CONTROL = struct.Struct("<QQII4072s")
 _RECORD = struct.Struct("<IHHiiqQQqqqIIII")
@@ -38,8 +38,11 @@ class NoCompiler(Exception):
 
 def build() -> str:
     """The path of the compiled library, built when this source has not been built by this user before."""
-    with open(SOURCE, "rb") as source:
-        digest = hashlib.sha256(source.read()).hexdigest()[:16]
+    total = hashlib.sha256()
+    for name in sorted(os.listdir(SOURCES)):
+        with open(os.path.join(SOURCES, name), "rb") as source:
+            total.update(source.read())
+    digest = total.hexdigest()[:16]
     folder = os.path.join(tempfile.gettempdir(), f"hybrid-fault-{os.getuid()}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if os.stat(folder).st_uid != os.getuid():
@@ -55,7 +58,8 @@ def _compile(target: str) -> None:
     if compiler is None:
         raise NoCompiler("no C compiler (cc, gcc or clang) is installed")
     fresh = f"{target}.{os.getpid()}"
-    command = [compiler, "-shared", "-fPIC", "-O2", "-o", fresh, SOURCE, "-ldl", "-lpthread"]
+    source = os.path.join(SOURCES, "fault.c")
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", fresh, source, "-ldl", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise NoCompiler(f"{' '.join(command)} failed: {done.stderr.strip()[:500]}")
@@ -66,7 +70,8 @@ def _compile(target: str) -> None:
 class Fault:
     """What shall happen at the `at`-th operation (of those named in `only`, if any, joined by `+`).
 
-    `cut` is how much of a torn or short write is written, in permille.
+    `cut` is how much of a torn or short write is written, in permille. `lose` lets the write succeed and loses it on
+    the way to the disk: syncs through descriptors that are open by then fail once, later ones hear nothing.
     """
 
     mode: str = "count"
@@ -151,7 +156,8 @@ class Control:
 class Operation:
     """One recorded operation.
 
-    `watched` is the size of the watched file when the operation began, `when` the time a file it wrote got (in ns).
+    `watched` is the size of the watched file when the operation began, `when` the time a file it wrote got (in ns). Of
+    the two records of a `syncfs`, the first is flagged BEGUN; `offset` is the number that both have.
     """
 
     op: str

@@ -124,29 +124,30 @@ def asked_ids(home: str) -> dict[str, set[str]]:
     return found
 
 
-def logged(home: str, id: str) -> int:
-    """The number of the last event of a workflow that stands in the log, in whole lines; 0 when none does."""
-    mark, last = re.compile(rb"^%b \{\"n\":(\d+),.*\}$" % id.encode(), re.MULTILINE), 0
-    for name in _names(home, ".hybrid", "log"):
-        numbers = mark.findall(_read(home, ".hybrid", "log", name) or b"")
-        last = max([last, *map(int, numbers)])
-    return last
-
-
 # ---- right after the crash -----------------------------------------------------------------------------------------
 
 
-def facts(home: str, outside: str) -> Facts:
+def known_journal(home: str, id: str, logged: Mapping[str, list[bytes]]) -> bytes:
+    """All that is known of a workflow: the good part of its journal, and what the commit log has beyond it."""
+    good = good_part(_read(home, "workflows", id, "journal.jsonl") or b"")
+    number = good.count(b"\n")
+    for line in logged.get(id, ()):
+        if line_problem(line.rstrip(b"\n"), number + 1) is None:
+            good, number = good + line, number + 1
+    return good
+
+
+def facts(home: str, outside: str, logged: Mapping[str, list[bytes]]) -> Facts:
     found = Facts(lines=len(outside_lines(outside)))
-    for id in workflows(home):
-        good = good_part(_read(home, "workflows", id, "journal.jsonl") or b"")
+    for id in {*workflows(home), *logged}:
+        good = known_journal(home, id, logged)
         found.journals[id] = good
         found.over |= {(id, step) for step in _ended(events(good))}
     return found
 
 
-def before(home: str, *, power_lost: bool = False) -> Iterator[str]:
-    """Views are never half written (but a power cut may leave what recovery mends) and never ahead of the journal."""
+def before(home: str, logged: Mapping[str, list[bytes]], *, power_lost: bool = False) -> Iterator[str]:
+    """Views are never half written (but a power cut may leave what recovery mends) and never ahead of what is known."""
     views = [("queue-state.json",)] + [("workflows", id, "state.json") for id in workflows(home)]
     for parts in views:
         content = _read(home, *parts)
@@ -159,10 +160,9 @@ def before(home: str, *, power_lost: bool = False) -> Iterator[str]:
                 yield f"{'/'.join(parts)} is half written: {content[:40]!r}"
             continue
         if len(parts) == 3 and isinstance(view, dict):
-            known = len(events(good_part(_read(home, parts[0], parts[1], "journal.jsonl") or b"")))
-            known = max(known, logged(home, parts[1]))
+            known = known_journal(home, parts[1], logged).count(b"\n")
             if view.get("seq", 0) > known:
-                yield f"{'/'.join(parts)} tells of event {view['seq']}, the journal ends at {known}"
+                yield f"{'/'.join(parts)} tells of event {view['seq']}, what is known ends at {known}"
 
 
 # ---- after recovery ------------------------------------------------------------------------------------------------
@@ -249,18 +249,29 @@ def _check_tidiness(home: str) -> Iterator[str]:
                     yield f"the lock {lock} is still held"
 
 
+def removed(outside: str) -> dict[str, str]:
+    """The workflows whose removal has begun, and `gone` for those that are gone for good, else `removing`."""
+    return {line[1]: line[0] for line in outside_lines(outside) if line[0] in ("removing", "gone")}
+
+
 def _check_asked(home: str, outside: str) -> Iterator[str]:
     ids = asked_ids(home)
-    for verb, tag in (line for line in outside_lines(outside) if line[0] in ("asked", "acked")):
+    lines = outside_lines(outside)
+    gone = {line[2]: line[0] for line in lines if line[0] in ("removing", "gone")}
+    yield from (f"the job {tag} was removed and is back" for tag, word in gone.items() if word == "gone" and tag in ids)
+    for verb, tag in (line for line in lines if line[0] in ("asked", "acked")):
         count = len(ids.get(tag, ()))
-        if verb == "acked" and count != 1:
+        if verb == "acked" and count != 1 and not (tag in gone and count == 0):
             yield f"the job {tag} was acknowledged and is there {count} times"
         if verb == "asked" and count > 1:
             yield f"the job {tag} was asked for once and is there {count} times"
 
 
 def _check_kept(home: str, known: Facts, outside: str) -> Iterator[str]:
+    gone = removed(outside)
     for id, good in known.journals.items():
+        if id in gone and not os.path.exists(os.path.join(home, "workflows", id)):
+            continue
         if not (_read(home, "workflows", id, "journal.jsonl") or b"").startswith(good):
             yield f"{id}: events that were in the journal at the crash are gone"
     for line in outside_lines(outside)[known.lines :]:
@@ -272,8 +283,11 @@ def _check_effects(outside: str, stories: dict[str, list[dict[str, Any]]]) -> It
     ran = Counter((line[1], line[2], int(line[3])) for line in outside_lines(outside) if line[0] == "ran")
     told = [(id, event) for id, story in stories.items() for event in story]
     started = {(id, event["step"], event["attempt"]) for id, event in told if event["type"] == "step_started"}
+    gone = removed(outside)
     for (id, step, attempt), times in ran.items():
         if id not in stories:
+            if id in gone:
+                continue
             yield f"{id}: step {step} has run, and nothing is known of the workflow"
         elif (id, step, attempt) not in started:
             yield f"{id}: attempt {attempt} of step {step} has run, and its start is not in the journal"

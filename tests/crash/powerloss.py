@@ -4,92 +4,29 @@ Two worlds. `strict` is POSIX: a sync of a file makes its data durable, not its 
 durable, not its own name in the folder above; all else is there, absent, torn or zeroed, in any order that keeps the
 order of operations on one name. `ordered` is ext4-like: changes of names reach the disk in their order, and any sync
 takes all earlier ones along; only unsynced data is at risk. In both, a rename is one change. Data that a *failed* sync
-left behind is never made durable by a later one (seen on ext4, xfs and btrfs).
+left behind is never made durable by a later one (seen on ext4, xfs and btrfs). When a sync of the file system ends,
+what was written before it began is durable; of what came later, anything may be.
 
 Not modelled: rights, symbolic links, and files that come into being without a recorded call (they are lost).
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tests.crash.faultlib import CREATED, EXCHANGED, NAMELESS, SYNCED, TRUNCATED, Operation
+from tests.crash.disknodes import Change, Entry, Node, Unit, content, put, with_earlier
+from tests.crash.faultlib import BEGUN, CREATED, EXCHANGED, NAMELESS, SYNCED, TRUNCATED, ZEROED, Operation
 
 WORLDS = ("strict", "ordered")
-APPLY, SKIP, ZERO, TEAR = "apply", "skip", "zero", "tear"
-
-
-@dataclass(slots=True, eq=False)
-class Change:
-    """One write, or one change of size (`data` is None), of one file."""
-
-    offset: int
-    data: bytes | None
-    durable: bool = False
-    doomed: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A file or a folder. `names` is what a process sees now, `on_disk` what is safely there."""
-
-    number: int
-    folder: bool
-    mode: int
-    ino: int = 0
-    mtime: int = 0
-    touched: int = 0
-    links: int = 0
-    base: bytes = b""
-    changes: list[Change] = field(default_factory=list)
-    names: dict[str, Node] = field(default_factory=dict)
-    on_disk: dict[str, Node] = field(default_factory=dict)
-
-    def pending(self) -> list[Change]:
-        return [change for change in self.changes if not change.durable]
-
-
-@dataclass(slots=True, eq=False)
-class Unit:
-    """Changes of names that happen together or not at all: (folder, name, what it names then)."""
-
-    number: int
-    parts: list[tuple[Node, str, Node | None]]
-
-    def keys(self) -> set[tuple[int, str]]:
-        return {(folder.number, name) for folder, name, _ in self.parts}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One file (or folder: `data` is None) of the home before the recording, with the number the log knows it by."""
+class Syncing:
+    """What there was when a sync of the file system began: of each file so many changes, names up to a number."""
 
-    path: str
-    ino: int
-    mode: int
-    mtime: int
-    data: bytes | None
-
-
-def snapshot(home: str) -> list[Entry]:
-    """All of a home, folders before what is in them."""
-    entries = []
-    for folder, _, files in os.walk(home):
-        for path in (folder, *(os.path.join(folder, name) for name in files)):
-            info = os.lstat(path)
-            if not stat.S_ISREG(info.st_mode) and path != folder:
-                continue
-            data = None
-            if path != folder:
-                with open(path, "rb") as file:
-                    data = file.read()
-            name = os.path.relpath(path, home)
-            entries.append(
-                Entry("" if name == "." else name, info.st_ino, stat.S_IMODE(info.st_mode), info.st_mtime_ns, data)
-            )
-    return entries
+    changes: list[tuple[Node, int]]
+    names: int
 
 
 class Disk:
@@ -101,6 +38,7 @@ class Disk:
         self.units: list[Unit] = []
         self._counted = self._applied = 0
         self._by_ino: dict[int, Node] = {}
+        self._syncing: dict[tuple[int, int], Syncing] = {}
         self.root = self._new(True, base[0].mode)
         self._by_ino[base[0].ino] = self.root
         self.root.links = 1
@@ -130,7 +68,7 @@ class Disk:
         self._applied += 1
         if changed:
             changed.touched = self._applied
-        if changed and not changed.folder and operation.op in ("open", "write", "truncate"):
+        if changed and not changed.folder and operation.op in ("open", "write", "truncate", "msync"):
             changed.mtime = operation.when
 
     def _parent(self, path: str) -> tuple[Node, str] | None:
@@ -190,13 +128,27 @@ class Disk:
             if operation.flags & SYNCED:
                 self._sync_data(node)
 
+    def _on_msync(self, operation: Operation) -> None:
+        """What was written into the mapped file since the last one is not known to have been written before."""
+        self._on_write(operation)
+
+    def _on_syncrange(self, operation: Operation) -> None:
+        """It promises nothing."""
+
+    def _on_lost(self, operation: Operation) -> None:
+        """The kernel has given up what was on its way to the disk."""
+        if node := self._file(operation):
+            _doom(node.pending())
+
     def _on_truncate(self, operation: Operation) -> None:
         if node := self._file(operation):
             node.changes.append(Change(operation.offset, None))
 
     def _on_allocate(self, operation: Operation) -> None:
         node = self._file(operation)
-        if node and operation.offset > len(content(node, {})):
+        if node and operation.flags & ZEROED:
+            node.changes.append(Change(operation.offset, bytes(operation.ino2)))
+        elif node and operation.offset > len(content(node, {})):
             node.changes.append(Change(operation.offset, None))
 
     def _on_mkdir(self, operation: Operation) -> None:
@@ -229,8 +181,7 @@ class Disk:
         if node is None:
             return
         if operation.failed:
-            for change in node.pending():
-                change.doomed = True
+            _doom(node.pending())
             return
         self._sync_data(node)
         if self.world == "ordered":
@@ -240,16 +191,25 @@ class Disk:
 
     _on_fdatasync = _on_fsync
 
-    def _on_sync(self, operation: Operation) -> None:
-        for node in self.nodes:
-            self._sync_data(node)
-        self._make_durable(self.units)
+    def _on_syncfs(self, operation: Operation) -> None:
+        key = (operation.pid, operation.offset)
+        if operation.flags & BEGUN:
+            written = [(node, len(node.changes)) for node in self.nodes if not node.folder and node.pending()]
+            self._syncing[key] = Syncing(written, self._counted)
+            return
+        begun = self._syncing.pop(key)
+        for node, count in begun.changes:
+            if operation.failed:
+                _doom(change for change in node.changes[:count] if not change.durable)
+            else:
+                _save(node.changes[:count])
+        if not operation.failed:
+            self._make_durable([unit for unit in self.units if unit.number <= begun.names])
 
     # ---- what is durable -----------------------------------------------------------------------------------------
 
     def _sync_data(self, node: Node) -> None:
-        for change in node.changes:
-            change.durable = change.durable or not change.doomed
+        _save(node.changes)
 
     def _make_durable(self, units: list[Unit]) -> None:
         """These, and the earlier ones on the same names, in their order."""
@@ -266,37 +226,11 @@ class Disk:
         return sorted(dirty, key=lambda node: node.touched)
 
 
-def put(names: dict[str, Node], name: str, node: Node | None) -> None:
-    if node is None:
-        names.pop(name, None)
-    else:
-        names[name] = node
+def _doom(changes: Iterable[Change]) -> None:
+    for change in changes:
+        change.doomed = True
 
 
-def content(node: Node, fates: dict[int, list[tuple[str, int]]]) -> bytes:
-    """The bytes of a file, when its pending changes met these fates (apply, if none is given)."""
-    data = bytearray(node.base)
-    chosen = iter(fates.get(node.number, ()))
-    for change in node.changes:
-        fate, cut = (APPLY, 0) if change.durable else next(chosen, (APPLY, 0))
-        if fate == SKIP:
-            continue
-        if change.data is None:
-            del data[change.offset :]
-            data.extend(bytes(change.offset - len(data)))
-            continue
-        piece = bytes(len(change.data)) if fate == ZERO else change.data[:cut] if fate == TEAR else change.data
-        if piece:
-            data.extend(bytes(max(0, change.offset - len(data))))
-            data[change.offset : change.offset + len(piece)] = piece
-    return bytes(data)
-
-
-def with_earlier(units: list[Unit], wanted: Unit) -> set[int]:
-    """This one and the earlier ones on the same names."""
-    kept, keys = {wanted.number}, set(wanted.keys())
-    for unit in reversed(units):
-        if unit.number < wanted.number and unit.keys() & keys:
-            kept.add(unit.number)
-            keys |= unit.keys()
-    return kept
+def _save(changes: Iterable[Change]) -> None:
+    for change in changes:
+        change.durable = change.durable or not change.doomed

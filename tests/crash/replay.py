@@ -14,7 +14,7 @@ import struct
 import sys
 
 from tests.crash import oracle
-from tests.crash.methods import Result, Spec, play, recovered
+from tests.crash.cases import Result, Spec, play, recovered
 from tests.crash.runner import Bench, copy_tree
 
 
@@ -28,7 +28,7 @@ def replay_disk(bench: Bench, folder: str) -> Result:
             numbers = ((os.lstat(os.path.join(case.home, path)).st_ino, int(number)) for number, path in pairs)
             case.disguise(b"".join(struct.pack("=QQ", *pair) for pair in numbers))
         shutil.copyfile(os.path.join(folder, "outside-before"), case.outside)
-        seen = [oracle.facts(case.home, case.outside)]
+        seen = [oracle.facts(case.home, case.outside, bench.scenario.logged(case.home))]
         return Result(1, recovered(bench, case, seen, power_lost=True), folder)
 
 

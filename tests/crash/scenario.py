@@ -1,8 +1,9 @@
 """What a scenario is: something that asks for workflows and runs them, and what must have become of them in the end.
 
 The methods know no engine; they know this. `outside` is a file beside the home that no crash takes back: one line per
-thing the world has seen (`asked <tag>`, `acked <tag>`, `ran <workflow> <step> <attempt>`). A scenario must append these
-lines itself, from the asking side and from within its steps, each by one write.
+thing the world has seen (`asked <tag>`, `acked <tag>`, `ran <workflow> <step> <attempt>`; before a finished workflow is
+removed, `removing <workflow> <tag>`, and once it is gone for good, `gone <workflow> <tag>`). A scenario must append
+these lines itself, from the asking side and from within its steps, each by one write.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ class Scenario(Protocol):
 
     def fold(self, home: str, workflow: str) -> bytes:
         """The bytes that `state.json` of a workflow must have, from its journal alone."""
+
+    def logged(self, home: str) -> Mapping[str, list[bytes]]:
+        """For each workflow the lines of its journal that a commit log holds whole, in order; {} without such a log.
+
+        What they say is as true as the journal, which may lack them until the next start.
+        """
 
 
 def load(name: str) -> Scenario:

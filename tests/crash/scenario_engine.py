@@ -8,9 +8,14 @@ template cache and the index are in use from the first operation on.
 from __future__ import annotations
 
 import os
+import re
+import zlib
 from collections.abc import Mapping
 
 from tests.crash.scenario import Plan, note
+
+HEAD = re.compile(rb"=(\d{16}) ([0-9a-f]{8}) ([0-9a-f]{8})\n")
+SEED = 0x4C4F4731
 
 QUICK = {"HYBRID_SETTLE": "10ms", "HYBRID_RESCAN": "200ms"}
 """A dropped file is taken as whole after this long, and a full disk is looked at again this often."""
@@ -177,6 +182,38 @@ class EngineScenario:
         reading = journal.read(os.path.join(home, "workflows", workflow, "journal.jsonl"))
         state = fold((entry.n, entry.at, entry.event) for entry in reading.entries)
         return b"" if state is None else views.render_state(views.state_record(state))
+
+    def logged(self, home: str) -> Mapping[str, list[bytes]]:
+        found: dict[str, list[bytes]] = {}
+        for payload in frames(os.path.join(home, ".hybrid", "log")):
+            for line in payload.splitlines(keepends=True):
+                id, _, rest = line.partition(b" ")
+                if rest == b"-\n":
+                    found.pop(id.decode(), None)
+                elif not line.startswith(b"#"):
+                    found.setdefault(id.decode(), []).append(rest)
+        return found
+
+
+def frames(folder: str) -> list[bytes]:
+    """The payloads of the log's frames that count, by the format's description alone: a segment is read up to its first
+    bad frame, and what a later header calls void is void."""
+    found: list[tuple[int, int, bytes]] = []
+    names = [name for name in sorted(os.listdir(folder)) if name.endswith(".log")] if os.path.isdir(folder) else []
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+            data = file.read()
+        at = 0
+        while (head := HEAD.match(data, at)) is not None:
+            payload = data[head.end() : head.end() + int(head[2], 16)]
+            if zlib.crc32(payload, zlib.crc32(data[at + 1 : at + 26], SEED)) != int(head[3], 16):
+                break
+            if at == 0:
+                _, _, previous, end = map(int, payload.partition(b"\n")[0][1:].split())
+                found = [frame for frame in found if frame[0] < previous or (frame[0] == previous and frame[1] <= end)]
+            at = head.end() + len(payload)
+            found.append((int(name[:16]), at, payload))
+    return [payload for _, _, payload in found]
 
 
 def scenario(variant: str) -> EngineScenario:

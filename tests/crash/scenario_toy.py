@@ -68,6 +68,9 @@ class ToyScenario:
         with open(os.path.join(home, "workflows", workflow, "journal.jsonl"), "rb") as file:
             return toy.render(file.read())
 
+    def logged(self, home: str) -> Mapping[str, list[bytes]]:
+        return {}
+
 
 def scenario(variant: str) -> ToyScenario:
     return ToyScenario(variant)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash import methods
+from tests.crash import methods, powercuts
 from tests.crash.conftest import SEED, told
 from tests.crash.faultlib import Fault, Operation
 from tests.crash.methods import Report, at_every_operation
@@ -46,8 +46,8 @@ def test_a_recovery_that_is_killed_is_recovered_from(bench: Benches) -> None:
     assert report.met and not report.findings, told(report, "engine")
 
 
-def test_every_legal_disk_after_a_power_cut_is_recovered_from(bench: Benches) -> None:
-    report = methods.power_loss(bench("engine"), draws=2, share=0.01, seed=SEED)
+def test_every_legal_disk_after_a_power_cut_beside_a_commit_is_recovered_from(bench: Benches) -> None:
+    report = powercuts.power_loss(bench("engine"), commits=3, draws=2, seed=SEED)
     assert report.cases and not report.findings, told(report, "engine")
 
 
@@ -55,12 +55,22 @@ def test_a_step_whose_output_did_not_reach_the_disk_is_not_taken_for_done(bench:
     def says_its_end(operation: Operation) -> bool:
         return operation.path.endswith("/first/1/lease") and operation.data.startswith(b"exit ")
 
-    report = methods.power_loss(bench("engine"), worlds=["ordered"], draws=1, behind=says_its_end)
+    report = powercuts.power_loss(bench("engine"), worlds=["ordered"], draws=1, behind=says_its_end)
+    assert report.cases and not report.findings, told(report, "engine")
+
+
+def test_what_a_recovery_trusts_is_there_after_a_power_cut(bench: Benches) -> None:
+    report = powercuts.after_kill(bench("engine"), kills=3, commits=2, draws=0, seed=SEED)
     assert report.cases and not report.findings, told(report, "engine")
 
 
 def test_what_a_failed_sync_left_behind_is_not_counted_on(bench: Benches) -> None:
-    report = methods.failed_sync(bench("engine"), first=1 + int(SEED) % 29, stride=29, draws=1, share=0.02, seed=SEED)
+    report = powercuts.failed_sync(bench("engine"), syncs=3, commits=1, draws=1, seed=SEED)
+    assert report.cases and not report.findings, told(report, "engine")
+
+
+def test_what_the_kernel_gave_up_is_not_counted_on(bench: Benches) -> None:
+    report = powercuts.lost_write(bench("engine"), writes=4, commits=1, draws=1, seed=SEED)
     assert report.cases and not report.findings, told(report, "engine")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.crash.faultlib import Control, Fault, Operation, read_log
+from tests.crash.faultlib import Fault
+from tests.crash.underlib import Run
 
 WRITER = """
 import os, sys
@@ -26,30 +25,6 @@ os.link("b", "d/c")
 os.unlink("b")
 """
 ITS_OPERATIONS = ["open", "write", "fsync", "rename", "mkdir", "link", "unlink"]
-
-
-class Run:
-    """A script under the library, in a folder of its own."""
-
-    def __init__(self, library: str, folder: Path) -> None:
-        self.library = library
-        self.root = folder / "root"
-        self.root.mkdir()
-        self.control = Control(str(folder / "control"))
-        self.log = folder / "log"
-
-    def run(self, script: str, fault: Fault, **env: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, **fault.environment(), "LD_PRELOAD": self.library, "FAULT_ROOT": str(self.root),
-               "FAULT_CONTROL": self.control.path, "PYTHONDONTWRITEBYTECODE": "1", **env}  # fmt: skip
-        return subprocess.run([sys.executable, "-c", script, str(self.root)], env=env, capture_output=True, text=True)
-
-    def operations(self) -> list[Operation]:
-        return read_log(str(self.log))
-
-
-@pytest.fixture
-def under(library: str, tmp_path: Path) -> Run:
-    return Run(library, tmp_path)
 
 
 def test_every_operation_below_the_root_is_counted_and_none_elsewhere(under: Run, tmp_path: Path) -> None:

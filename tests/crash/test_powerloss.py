@@ -9,8 +9,9 @@ import pytest
 
 from tests.crash import powerloss
 from tests.crash.diskimages import Image, choices
-from tests.crash.faultlib import CREATED, FOLDER, Operation
-from tests.crash.powerloss import Disk, Entry
+from tests.crash.disknodes import Entry
+from tests.crash.faultlib import BEGUN, CREATED, FOLDER, SYNCED, ZEROED, Operation
+from tests.crash.powerloss import Disk
 
 BASE = [Entry("", 1, 0o700, 0, None), Entry("old", 2, 0o600, 0, b"before")]
 States = set[tuple[tuple[str, bytes], ...]]
@@ -41,6 +42,19 @@ def write(path: str, ino: int, data: bytes, offset: int = 0) -> Operation:
 
 def sync(path: str, ino: int, failed: bool = False) -> Operation:
     return op("fsync", path, ino, failed=failed, flags=0 if path else FOLDER)
+
+
+def begins(number: int = 1) -> Operation:
+    return op("syncfs", "", 0, offset=number, flags=BEGUN)
+
+
+def ends(number: int = 1, failed: bool = False) -> Operation:
+    return op("syncfs", "", 0, offset=number, failed=failed)
+
+
+def contents(world: str, *operations: Operation) -> set[bytes | None]:
+    """What may be found in the file `new`."""
+    return {dict(state).get("new") for state in disks(world, *operations)}
 
 
 def disks(world: str, *operations: Operation) -> States:
@@ -118,6 +132,79 @@ def test_a_rename_happens_whole_or_not_at_all_within_a_folder() -> None:
 def test_data_behind_a_failed_sync_is_not_saved_by_the_next_one() -> None:
     made = [create("new", 3), sync("", 1), write("new", 3, b"lost"), sync("new", 3, failed=True), sync("new", 3)]
     assert b"" in {dict(state)["new"] for state in disks("ordered", *made)}
+
+
+MADE = [create("new", 3), sync("", 1), sync("new", 3)]
+
+
+@pytest.mark.parametrize("world", powerloss.WORLDS)
+def test_what_was_there_before_a_syncfs_began_is_durable_when_it_has_ended(world: str) -> None:
+    before = [create("new", 3), write("new", 3, b"data")]
+    assert {None, b"", b"data"} <= contents(world, *before, begins()), "nothing is sure while it goes on"
+    assert disks(world, *before, begins(), ends()) == {(("new", b"data"), OLD)}
+
+
+@pytest.mark.parametrize("world", powerloss.WORLDS)
+def test_what_came_while_a_syncfs_went_on_may_be_there_or_not(world: str) -> None:
+    meanwhile = [write("new", 3, b"two", 3), create("late", 4)]
+    found = disks(world, *MADE, write("new", 3, b"one"), begins(), *meanwhile, ends())
+    assert {dict(state)["new"][:3] for state in found} == {b"one"}
+    assert {b"one", b"onetwo"} <= {dict(state)["new"] for state in found}
+    assert {"late" in dict(state) for state in found} == {True, False}
+
+
+def test_two_syncs_of_the_file_system_may_go_on_at_once() -> None:
+    made = [begins(1), create("new", 3), begins(2), write("new", 3, b"data"), ends(2), ends(1)]
+    found = contents("strict", *made)
+    assert {b"", b"data"} <= found and None not in found, "its name is durable, its data is not"
+
+
+@pytest.mark.parametrize("world", powerloss.WORLDS)
+def test_data_behind_a_failed_syncfs_is_saved_by_no_later_one(world: str) -> None:
+    made = [*MADE, write("new", 3, b"lost"), begins(), ends(failed=True)]
+    assert b"" in contents(world, *made, begins(2), ends(2))
+    again = [write("new", 3, b"lost"), begins(2), ends(2)]
+    assert contents(world, *made, *again) == {b"lost"}, "what is written again is not lost any more"
+
+
+def test_what_the_kernel_gave_up_is_lost_whatever_later_syncs_say() -> None:
+    made = [*MADE, write("new", 3, b"lost"), op("lost", "new", 3), sync("new", 3), begins(), ends()]
+    assert b"" in contents("ordered", *made)
+
+
+def test_a_write_over_durable_bytes_is_torn_at_sectors_and_pages() -> None:
+    made = [*MADE, write("new", 3, bytes(8192)), sync("new", 3)]
+    over = write("new", 3, b"x" * 5000, 400)
+    found = contents("ordered", *made, over)
+    first = bytes(400) + b"x" * 112
+    assert first + bytes(8192 - 512) in found, "the first sector only"
+    assert bytes(512) + b"x" * (5400 - 512) + bytes(8192 - 5400) in found, "all but the first"
+    assert bytes(5120) + b"x" * 280 + bytes(8192 - 5400) in found, "the last only"
+    assert bytes(4096) + b"x" * (5400 - 4096) + bytes(8192 - 5400) in found, "the second page only"
+    assert all(len(state or b"") == 8192 for state in found), "its size was durable"
+
+
+@pytest.mark.parametrize("world", powerloss.WORLDS)
+def test_the_same_bytes_written_over_durable_ones_put_them_at_no_risk(world: str) -> None:
+    made = [*MADE, write("new", 3, b"line\n"), sync("new", 3), write("new", 3, b"line\n"), write("new", 3, b"more", 5)]
+    assert {state[:5] for state in contents(world, *made) if state is not None} == {b"line\n"}
+
+
+def test_behind_a_cut_that_is_not_durable_an_append_lies_over_the_old_tail() -> None:
+    made = [*MADE, write("new", 3, b"goodtorn!"), sync("new", 3), op("truncate", "new", 3, offset=4)]
+    found = contents("strict", *made, write("new", 3, b"new", 4))
+    assert {b"goodnewn!", b"goodnew", b"good", b"goodtorn!"} <= found
+
+
+def test_space_made_of_zeros_in_place_may_be_there_or_not() -> None:
+    made = [*MADE, write("new", 3, b"abcd"), sync("new", 3), op("allocate", "new", 3, flags=ZEROED, offset=1, ino2=2)]
+    assert contents("ordered", *made) >= {b"abcd", b"a\0\0d"}
+
+
+def test_what_an_msync_wrote_is_durable() -> None:
+    synced = op("msync", "new", 3, data=b"beat", flags=SYNCED)
+    assert contents("strict", *MADE, synced) == {b"beat"}
+    assert b"" in contents("strict", *MADE, op("msync", "new", 3, data=b"beat"))
 
 
 def test_two_names_of_one_file_share_its_data() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from hybrid_engine.files import home, journal, queue, views
 from hybrid_engine.files.layout import Layout
@@ -31,6 +33,17 @@ REOPENED = (*FAILED, e.WorkflowReopened(), e.StepReopened("one"))
 def at(minutes: float) -> str:
     """The stamp of a moment, counted from the start of the tests' time."""
     return stamp(START + timedelta(minutes=minutes))
+
+
+def pages_of(page: Callable[[str | None], list[dict[str, Any]]], most: int = 100) -> list[list[str]]:
+    """The ids on each page until one is empty; `most` ends it where a cursor does not lead on."""
+    pages: list[list[str]] = []
+    after: str | None = None
+    while rows := page(after):
+        assert len(pages) < most, f"more than {most} pages, the last after the cursor {after!r}"
+        pages.append([row["id"] for row in rows])
+        after = rows[-1]["cursor"]
+    return pages
 
 
 def a_home(path: Path) -> Layout:

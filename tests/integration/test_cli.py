@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -132,15 +133,29 @@ def test_a_reader_that_has_seen_enough_is_no_error(story: Layout, command: str) 
         assert running.wait(60) == 0
 
 
+@contextmanager
+def listening_to_ctrl_c() -> Iterator[None]:
+    """What is started here takes SIGINT as from a terminal; where it is ignored (a job in the background), so would
+    be what is started, because ignored signals stay ignored across `exec`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_is_quiet(story: Layout) -> None:
     argv = [sys.executable, "-m", "hybrid_engine.cli.main", "tail", "w-going"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HYBRID_HOME": story.home}
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout is not None
-        running.stdout.readline()
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
-    assert (running.returncode, err) == (130, b"")
+    with listening_to_ctrl_c(), subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        try:
+            assert tail.stdout is not None
+            tail.stdout.readline()
+            tail.send_signal(signal.SIGINT)
+            _, err = tail.communicate(timeout=60)
+        finally:
+            tail.kill()
+    assert (tail.returncode, err) == (130, b"")
 
 
 # --- init and config

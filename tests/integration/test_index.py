@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from homes import COMPLETED, STARTED, a_home, a_workflow, a_workflow_of_format_1
+from homes import COMPLETED, STARTED, a_home, a_workflow, a_workflow_of_format_1, pages_of
 
 from hybrid_engine.files import journal, views
 from hybrid_engine.files.layout import Layout
@@ -87,20 +87,15 @@ def test_a_long_or_strange_error_is_cut_to_what_a_table_can_hold(index: Index) -
 
 def test_the_newest_come_first_and_pages_go_on_where_the_last_one_ended(index: Index) -> None:
     index.upsert_many(a_record(number) for number in range(120))
-    pages, after = [], None
-    while rows := index.query(limit=50, after=after):
-        pages.append(ids(rows))
-        after = rows[-1]["cursor"]
+    pages = pages_of(lambda after: index.query(limit=50, after=after))
     assert [len(page) for page in pages] == [50, 50, 20]
     assert [name for page in pages for name in page] == [f"w{number}" for number in reversed(range(120))]
 
 
 def test_pages_neither_skip_nor_repeat_workflows_of_one_moment(index: Index) -> None:
     index.upsert_many({**a_record(number), "queued_at": stamp(0)} for number in range(25))
-    seen, after = [], None
-    while rows := index.query(limit=10, after=after, status=["completed", "failed"]):
-        seen += ids(rows)
-        after = rows[-1]["cursor"]
+    pages = pages_of(lambda after: index.query(limit=10, after=after, status=["completed", "failed"]))
+    seen = [name for page in pages for name in page]
     assert sorted(seen) == sorted(f"w{number}" for number in range(25))
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hybrid_engine.errors import ExpressionError
 from hybrid_engine.model import events as e
 from hybrid_engine.rules.context import names_of
+from hybrid_engine.rules.expression_functions import FUNCTIONS
 from hybrid_engine.rules.expression_syntax import parse
 from hybrid_engine.rules.expression_values import MAX_ITEMS, MAX_TEXT, check_size
 from hybrid_engine.rules.expressions import compile_condition, compile_value, evaluate, evaluate_condition, references
@@ -443,3 +444,37 @@ def test_a_text_with_very_many_expressions_is_refused() -> None:
 
 def test_an_expression_is_parsed_once() -> None:
     assert parse("params.x + 1") is parse("params.x + 1")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "params.huge",
+        "sum(params.tens)",
+    ],
+)
+def test_what_an_expression_makes_is_bounded(expression: str) -> None:
+    params = {"huge": "x" * (MAX_TEXT + 1), "tens": [10**100 - 1] * 2}
+    with pytest.raises(ExpressionError) as found:
+        evaluate("${{ " + expression + " }}", {"params": params})
+    assert found.value.code == "too_large"
+
+
+def test_a_joined_text_is_refused_before_it_is_made() -> None:
+    with pytest.raises(ExpressionError) as found:
+        FUNCTIONS["join"](["x"] * 3, "y" * (MAX_TEXT // 2))
+    assert found.value.code == "too_large"
+
+
+def test_a_text_with_expressions_in_it_is_bounded() -> None:
+    assert len(evaluate("a ${{ params.big }}", NAMES)) == 900_002
+    with pytest.raises(ExpressionError) as found:
+        evaluate("a ${{ params.big }} and ${{ params.big }}", NAMES)
+    assert found.value.code == "too_large"
+
+
+def test_an_expression_has_a_bounded_number_of_nodes() -> None:
+    parse(f"[{', '.join('1' * 200)}]")
+    with pytest.raises(ExpressionError) as found:
+        parse(f"[{', '.join('1' * 400)}]")
+    assert found.value.code == "too_large"
