@@ -59,6 +59,8 @@ class Performer:
             if attempt.function is None:  # its process begins in the workflow's folder; a function's worker need not
                 self._store.settle(attempt.workflow)
             self._executor.submit(attempt)
+        except FileNotFoundError:  # its folder was removed: whoever writes behind finds out, and the run is over then
+            self._reactor.call_later(SUBMIT_AGAIN, lambda: self._submit_again(run, attempt))
         except OSError as error:
             if error.errno == E2BIG:
                 self._cannot_begin(attempt, f"its script and environment are too large for the system: {error}")

@@ -209,7 +209,8 @@ class TemplateStore:
 
     def _write(self, path: str, data: bytes) -> None:
         """Durably, and safe against another process that writes the same (`hybrid enqueue` beside the daemon)."""
-        own = f"{os.path.basename(path)}.{os.getpid()}.{threading.get_ident()}"
+        # Its pid comes first: a start removes what those left behind who do not live any more.
+        own = f"{os.getpid()}-{threading.get_ident()}-{os.path.basename(path)}"
         atomic.replace(path, data, tmp=os.path.join(self.layout.tmp, own))
         atomic.sync_folder(os.path.dirname(path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -459,3 +460,23 @@ def test_a_step_that_is_retried_in_the_turn_that_ends_it_keeps_its_place_in_its_
     assert stage.running() == ["one/a/2", "other/one/1"]
     stage.admit("two", template)
     assert (stage.running(), stage.waits_for("two")) == (["one/a/2", "other/one/1"], "pool gpu")
+
+
+# --- a clock that was set ---------------------------------------------------------------------------------------------
+
+
+def test_a_job_without_a_delay_starts_although_the_clock_was_ahead_when_it_was_asked_for() -> None:
+    stage = Stage()
+    stage.admit("w", a_template(), queued_at=at(86_400), due_at=at(86_400))
+    assert stage.running() == ["w/one/1"]
+
+
+def test_a_retry_is_looked_at_again_when_the_clock_was_set_forward() -> None:
+    stage = Stage()
+    stage.admit("w", a_template({"a": {"retry": {"attempts": 2, "delay": 600, "jitter": False}}}))
+    stage.end("w/a/1", "failed")
+    ahead = stage.engine.clock() + timedelta(seconds=700)
+    stage.engine.driver._performer._clock = lambda: ahead  # as it is from now on
+    stage.engine.reactor.advance(31)
+    stage.engine.settle()
+    assert stage.running() == ["w/a/2"]

@@ -6,12 +6,13 @@ import csv
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from hybrid_engine.errors import HomeError
-from hybrid_engine.files import atomic, home
+from hybrid_engine.files import atomic, home, lock
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log import formats
 
@@ -198,3 +199,37 @@ def test_the_sample_data_is_dirty_and_the_sample_script_cleans_it(tmp_path: Path
     assert "kept 104 rows" in done.stdout
     assert len({row["order_id"] for row in rows}) == len(rows) == 104
     assert (tmp_path / "output").read_text() == f"path={tmp_path}/out/clean.csv\n"
+
+
+def test_any_number_may_look_at_the_lock_at_once_and_none_sees_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    layout = a_home(tmp_path / "home")
+    with lock.BriefLock(layout):  # the lock files are there, and tell of nobody
+        pass
+    seen: list[object] = []
+    start = threading.Barrier(4)
+
+    def look() -> None:
+        start.wait()
+        seen.extend(lock.holder(layout) for _ in range(300))
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    for looker in lookers:
+        looker.join(timeout=60)
+    assert seen == [None] * 1200
+
+
+def test_a_read_only_look_at_the_lock_tells_who_holds_it(tmp_path: Path) -> None:
+    layout = a_home(tmp_path / "home")
+    assert lock.holder(layout) is None, "no lock file yet"
+    engine = lock.EngineLock(layout)
+    engine.acquire({"pid": os.getpid()})
+    try:
+        assert lock.holder(layout) == {"pid": os.getpid()}
+        for path in (layout.home_lock, layout.lock):
+            os.chmod(path, 0o400)
+        assert lock.holder(layout) == {"pid": os.getpid()}
+    finally:
+        engine.release()
+    assert lock.holder(layout) is None
