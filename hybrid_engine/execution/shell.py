@@ -28,7 +28,10 @@ FIND_AGAIN = 0.05
 REMEMBERED = 10_000
 """Workflows whose folder of artifacts need not be asked for again."""
 
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ)
+_DEFAULT_SIGNALS = (
+    signal.SIGPIPE, signal.SIGIO, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGXFSZ,
+)  # fmt: skip
+"""What our starter ignored (a shell does so with a command in the background) the steps do not."""
 
 
 class ShellRunner:

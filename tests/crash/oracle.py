@@ -111,16 +111,16 @@ def outside_lines(outside: str) -> list[list[str]]:
 
 def asked_ids(home: str) -> dict[str, set[str]]:
     """For each tag, the ids of the workflows and queued jobs that carry it as a parameter: by the first line of a
-    journal, of which a name in the queue is a second one."""
+    journal, of which a name in the queue is a second one, or by a job file, as homes of format 1 have it."""
     found: dict[str, set[str]] = {}
-    files = [("workflows", id, "journal.jsonl") for id in workflows(home)]
+    files = [("workflows", id, name) for id in workflows(home) for name in ("journal.jsonl", "job.json")]
     for parts in files + [("queue", name) for name in _names(home, "queue") if QUEUE_NAME.fullmatch(name)]:
         try:
             job = json.loads((_read(home, *parts) or b"null").partition(b"\n")[0])
         except ValueError:
             continue
         if isinstance(job, dict) and "tag" in job.get("params", {}):
-            found.setdefault(job["params"]["tag"], set()).add(str(job["workflow"]))
+            found.setdefault(job["params"]["tag"], set()).add(str(job.get("workflow") or job["id"]))
     return found
 
 
