@@ -150,10 +150,16 @@ class Daemon:
 
 
 class Stage:
-    """One run of benchmarks. `quick` makes everything smaller."""
+    """One run of benchmarks. `quick` makes everything smaller; `worn`: homes are worn before they are used.
+
+    `wear` runs and prunes very many workflows in the home it is given, whose daemon runs and has so many others in its
+    queue (`benchmarks.wearing`). It is None when nobody wants to know what a worn home is like.
+    """
 
     def __init__(self, where: str | None = None, *, quick: bool = False) -> None:
         self.quick = quick
+        self.worn = False
+        self.wear: Callable[[Stage, str, int], None] | None = None
         self.folder = tempfile.mkdtemp(prefix="hybrid-bench-", dir=where)
         _spread_folders(self.folder)
         self._daemons: list[Daemon] = []
@@ -176,7 +182,7 @@ class Stage:
         return quick if self.quick else full
 
     def home(self, templates: Mapping[str, Mapping[str, Any]]) -> str:
-        """A fresh home with these templates and the functions above."""
+        """A home of its own with these templates and the functions above."""
         self._count += 1
         home = os.path.join(self.folder, f"home-{self._count}")
         run = [*COMMAND, "init", "--no-sample", home]
@@ -187,6 +193,9 @@ class Stage:
             with open(os.path.join(home, "templates", name + ".json"), "w", encoding="utf-8") as file:
                 json.dump({"name": name, **template}, file)
         time.sleep(0.15)  # a template changed within the last 100 ms is read again at every use
+        if self.worn and self.wear is not None:
+            with self.daemon(home):
+                self.wear(self, home, 0)
         return home
 
     def start(self, home: str, slots: int = 4, **settings: str) -> Daemon:

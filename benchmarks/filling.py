@@ -1,8 +1,8 @@
 """Homes with a hundred thousand workflows, made quickly and yet as the engine makes them.
 
 One workflow is really run; its job, events and state are then written again under other ids by the product's own
-encoders (`files.journal`, `files.views`, `files.queue`, `sql.writer`), without the syncs: what is measured later is not
-how they came to be there. A part of those that wait for their moment waits for a pool that is never free instead.
+encoders (`files.journal`, `files.views`, `files.queue`, `sql.writer`), without the log and its syncs: what is measured
+later is not how they came to be there. A part of those that wait for their moment waits for a pool that is never free.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from hybrid_engine.files import atomic, dropbox, journal, queue, views
 from hybrid_engine.files.layout import Layout
+from hybrid_engine.files.log.places import link_queued, link_template
 from hybrid_engine.model.events import WorkflowCreated
 from hybrid_engine.model.job import Job
-from hybrid_engine.model.jsontext import encode
 from hybrid_engine.rules.transitions import fold
 from hybrid_engine.sql.rows import Row, row_of, row_of_job
 from hybrid_engine.sql.writer import IndexWriter
@@ -48,23 +48,21 @@ def _finished(layout: Layout, like: str, count: int) -> Iterator[Row]:
     events = [entry.event for entry in reading.entries]
     created, at = events[0], reading.entries[0].at
     state = fold((entry.n, entry.at, entry.event) for entry in reading.entries)
-    job = queue.read_job(layout.job(like))
     assert isinstance(created, WorkflowCreated) and state is not None
     for workflow in dropbox.new_ids(USER, count):
         created.workflow = state.id = workflow
-        _lay(layout, _as(job, workflow, job.due_at))
-        atomic.write_new(layout.journal(workflow), journal.encode(1, at, events), durable=False)
+        _lay(layout, workflow, created.version, journal.encode(1, at, events[:1]) + journal.encode(2, at, events[1:]))
         data = views.render_state(views.state_record(state))
         atomic.write_new(layout.state(workflow), data, durable=False)
         yield row_of(state)
 
 
 def _waiting(layout: Layout, like: str, count: int, due_at: str | None) -> Iterator[Row]:
-    template = queue.read_job(layout.job(like))
+    model = queue.read_job(layout.journal(like))
     for workflow in dropbox.new_ids(USER, count):
-        job = _as(template, workflow, due_at or template.due_at)
-        _lay(layout, job)
-        queue.announce(layout, job)
+        job = _as(model, workflow, due_at or model.due_at)
+        _lay(layout, workflow, job.version, queue.created_line(job, job.queued_at))
+        link_queued(layout, layout.workflow(workflow), queue.name_of(job))
         yield row_of_job(job)
 
 
@@ -73,9 +71,8 @@ def _as(job: Job, workflow: str, due_at: str) -> Job:
     return Job.from_record(record)
 
 
-def _lay(layout: Layout, job: Job) -> None:
-    """`queue.lay` without its sync."""
-    os.mkdir(layout.workflow(job.id), atomic.FOLDER_MODE)
-    data = (encode(job.as_record()) + "\n").encode()
-    atomic.write_new(layout.job(job.id), data, durable=False)
-    queue.link_template(layout, job)
+def _lay(layout: Layout, workflow: str, version: str, lines: bytes) -> None:
+    """The folder, as it is written behind a commit."""
+    os.mkdir(layout.workflow(workflow), atomic.FOLDER_MODE)
+    atomic.write_new(layout.journal(workflow), lines, durable=False)
+    link_template(layout, layout.workflow(workflow), version)

@@ -138,7 +138,7 @@ class Dispatcher:
         self.slots.used += 1
         pool = run.plan.definition(step).concurrency
         if pool is not None:
-            self.pools.force(pool.pool, f"{run.id}/{step}")
+            self.pools.force(pool.pool, pool.limit, f"{run.id}/{step}")
 
     def unpark(self, candidate: Candidate | None) -> None:
         """There is a place for this candidate: now it waits for a slot."""

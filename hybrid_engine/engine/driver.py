@@ -154,7 +154,7 @@ class Driver:
         pool = run.plan.template.concurrency
         if pool is not None and run.state.active:
             run.pool = pool.pool
-            self.dispatcher.pools.force(pool.pool, run.id)
+            self.dispatcher.pools.force(pool.pool, pool.limit, run.id)
         for name, step in run.state.steps.items():
             if step.status == "running":
                 self.dispatcher.take_over(run, name)

@@ -126,6 +126,7 @@ def _entry_of_hint(found: Unfinished) -> Entry | None:
             found.name, found.workflow, hint["template"], hint["priority"], hint["due_at"], hint["queued_at"],
             hint["user"], hint["labels"],
         )  # fmt: skip
+        entry.pool = hint.get("pool", "")
         # A view is not trusted with more than looks: what decides when the job starts must be what its name says.
         return entry if queue_name(entry.priority, entry.due_at, entry.id) == found.name else None
     except (KeyError, TypeError, AttributeError):

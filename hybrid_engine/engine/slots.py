@@ -76,8 +76,9 @@ class Pools:
         """Has this pool no free place, as far as its last visitor knew its limit?"""
         return len(self.holders[pool]) >= self._limits.get(pool, 1 << 62)
 
-    def force(self, pool: str, holder: str) -> None:
+    def force(self, pool: str, limit: int, holder: str) -> None:
         """After a restart: this holder is in, whatever the limit says today."""
+        self._limits[pool] = limit
         self.holders[pool][holder] = None
 
     def park(self, pool: str, candidate: Candidate) -> None:

@@ -44,6 +44,8 @@ _QUIET = frozenset(
 _QUIET_WORD = r"""(?:[\w./~+:@%,=\]-]+|"[^"`\\]*"|\$\w+|'[^']*')"""
 _REDIRECTION = rf"(?:[0-9]?>{{1,2}}[ \t]*{_QUIET_WORD}|[0-9]?>&[0-9])"
 _QUIET_COMMAND = re.compile(rf"\s*(?:exec[ \t]+)?([^\s<>&(]+)(?:[ \t]*{_REDIRECTION}|[ \t]+{_QUIET_WORD})*\s*")
+_SYSTEM = re.compile(r"^(?:/usr)?/bin/")
+"""The folders of the system's own programs: what lies elsewhere may be anything of the same name."""
 _BETWEEN = re.compile(r"\|\||&&|[;|\n]")
 
 
@@ -57,4 +59,6 @@ def may_use_artifacts(script: str) -> bool:
     if "artifacts" in script.lower() or "$(" in script:
         return True
     commands = [part for part in _BETWEEN.split(script) if part.strip()]
-    return not all((found := _QUIET_COMMAND.fullmatch(part)) and found[1] in _QUIET for part in commands)
+    return not all(
+        (found := _QUIET_COMMAND.fullmatch(part)) and _SYSTEM.sub("", found[1]) in _QUIET for part in commands
+    )

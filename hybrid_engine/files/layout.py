@@ -22,6 +22,7 @@ class Layout:
         self._near: str | None = None
         self.home = os.path.abspath(home)
         self.workflows = os.path.join(self.home, workflows_dir)
+        self._in_workflows = os.path.join(self.workflows, "")  # asked for a dozen times a workflow: joined once
         self.queue_state = os.path.join(self.home, queue_state_file)
         self.lock = self.queue_state + ".lock"
         self.inbox = os.path.join(self.home, "inbox")
@@ -103,19 +104,19 @@ class Layout:
     # --- of one workflow
 
     def workflow(self, workflow: str) -> str:
-        return os.path.join(self.workflows, check_id(workflow))
+        return self._in_workflows + check_id(workflow)
 
     def job(self, workflow: str) -> str:
         return os.path.join(self.workflow(workflow), "job.json")
 
     def template(self, workflow: str) -> str:
-        return os.path.join(self.workflow(workflow), "template.json")
+        return f"{self.workflow(workflow)}/template.json"
 
     def journal(self, workflow: str) -> str:
-        return os.path.join(self.workflow(workflow), "journal.jsonl")
+        return f"{self.workflow(workflow)}/journal.jsonl"
 
     def state(self, workflow: str) -> str:
-        return os.path.join(self.workflow(workflow), "state.json")
+        return f"{self.workflow(workflow)}/state.json"
 
     def progress(self, workflow: str) -> str:
         return os.path.join(self.workflow(workflow), "progress.json")

@@ -106,9 +106,14 @@ def render_progress(progress: Mapping[str, tuple[float, str | None]]) -> bytes:
 
 
 def queue_entry(
-    job: Job | Entry, status: str = "queued", waits_for: Wait | None = None, size: int | None = None
+    job: Job | Entry,
+    status: str = "queued",
+    waits_for: Wait | None = None,
+    size: int | None = None,
+    pool: str | None = "",
 ) -> dict[str, Any]:
-    """What `queue-state.json` says of one job. `size` is the length of its journal while it has not begun."""
+    """What `queue-state.json` says of one job. `size` is the length of its journal while it has not begun; `pool` that
+    of its template, "" when that is not known."""
     return {
         "id": job.id,
         "template": job.template,
@@ -118,6 +123,7 @@ def queue_entry(
         "status": status,
         "user": job.user,
         "labels": job.labels,
+        "pool": pool,
         "size": size,
         "wait": waits_for.as_record() if waits_for is not None else None,
         "waits_for": sentence(waits_for),

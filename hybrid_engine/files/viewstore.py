@@ -62,7 +62,7 @@ class FileViews:
             self.write_state(workflow, self.state_bytes(state))
 
     def queue_line(self, entry: Entry) -> bytes:
-        return views.queue_line(views.queue_entry(entry, entry.status, entry.waits_for, entry.size))
+        return views.queue_line(views.queue_entry(entry, entry.status, entry.waits_for, entry.size, entry.pool))
 
     def write_queue(
         self, lines: Iterable[bytes], counts: Mapping[str, int], updated_at: str, engine: Mapping[str, Any] | None

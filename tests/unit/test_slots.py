@@ -53,13 +53,19 @@ def test_a_pool_has_so_many_places_and_a_holder_takes_one_once() -> None:
 
 def test_a_pool_is_full_as_far_as_its_last_visitor_knew_its_limit() -> None:
     pools = Pools()
-    assert not pools.is_full("db")
-    pools.force("db", "a")
     assert not pools.is_full("db"), "nobody has said how many may be in"
+    pools.force("db", 2, "a")
+    assert not pools.is_full("db")
     assert not pools.enter("db", 1, "b")
     assert pools.is_full("db")
     pools.leave("db", "a")
     assert not pools.is_full("db")
+
+
+def test_a_pool_is_known_to_be_full_after_a_restart_before_anybody_asks_for_a_place() -> None:
+    pools = Pools()
+    pools.force("db", 1, "a")
+    assert pools.is_full("db")
 
 
 def test_who_leaves_wakes_the_first_who_waits_and_he_knows_what_for() -> None:
@@ -76,7 +82,7 @@ def test_who_leaves_wakes_the_first_who_waits_and_he_knows_what_for() -> None:
 def test_after_a_restart_holders_are_in_whatever_the_limit_says() -> None:
     pools = Pools()
     for holder in "abc":
-        pools.force("db", holder)
+        pools.force("db", 1, holder)
     assert not pools.enter("db", 1, "d")
     pools.leave("db", "a")
     assert not pools.enter("db", 1, "d")
