@@ -131,8 +131,12 @@ class Intake:
         for name, verb, content in self._inbox.signals(workflow):
             if verb not in VERBS:
                 logger.bind(workflow=workflow).warning("signal {!r} is unknown; there are {}", name, ", ".join(VERBS))
-            by, reason = content.get("by"), content.get("reason")
-            is_told &= self._driver.signal(workflow, Signal(verb, name, _text(by), _text(reason)))
+            try:
+                signal = Signal.of(verb, name, content)
+            except JobError as error:  # left where it is: nothing that cannot be understood is deleted
+                logger.bind(workflow=workflow).warning("signal {!r} cannot be done: {}", name, error)
+                continue
+            is_told &= self._driver.signal(workflow, signal)
         return is_told
 
     def read_signals_of(self, workflows: Iterable[str]) -> None:
@@ -418,7 +422,3 @@ def _summary(reading: Reading) -> InputError:
         text = f"{len(reading.bad)} of its lines cannot be accepted; the others were"
         return JobError(text, file=reading.found.name, code="bad_lines", hint=f"the first: {first}")
     return first
-
-
-def _text(value: object) -> str | None:
-    return str(value)[:500] if isinstance(value, str) and value else None

@@ -476,3 +476,20 @@ def test_a_job_that_was_paused_while_its_pool_was_full_stays_paused_when_there_i
     assert stage.types("two") == ["workflow_created", "workflow_paused"]
     stage.signal("two", "resume")
     assert stage.running() == ["two/a/1"]
+
+
+def test_a_retry_of_a_completed_workflow_runs_what_was_chosen_and_what_depends_on_it() -> None:
+    stage = Stage()
+    template = a_template({"a": None, "b": None, "c": None, "x": {"needs": []}})
+    stage.admit("w", template)
+    for step in ("a", "b", "c", "x"):
+        stage.end(f"w/{step}/1")
+    stage.signal("w", "retry")
+    assert (stage.status("w"), stage.disk.signals["w"]) == ("completed", {})
+    stage.engine.signal("w", "retry", "retry.7", "b")
+    stage.engine.settle()
+    assert stage.running() == ["w/b/2"]
+    stage.end("w/b/2")
+    stage.end("w/c/2")
+    assert stage.status("w") == "completed"
+    assert not stage.engine.driver.backlog.entries

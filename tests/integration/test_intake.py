@@ -594,6 +594,28 @@ def test_a_bell_stays_until_its_signal_is_committed(porch: Porch) -> None:
     assert porch.left() == []
 
 
+def test_a_retry_is_done_of_the_steps_that_it_names_and_not_when_they_cannot_be_ones(porch: Porch) -> None:
+    porch.slots = 1
+    porch.restart()
+    porch.rename("a.json", '{"template": "report"}')
+    (workflow,) = porch.take()
+    (process,) = porch.world.running()
+    porch.engine.executor.end(process.attempt.key)
+    porch.settle()
+    folder = Path(porch.home.signals(workflow))
+    folder.mkdir()
+    (folder / "retry.1").write_text('{"step": ["one"]}')
+    dropbox.ring(porch.home, workflow)
+    porch.look()
+    porch.settle()
+    assert (porch.world.running(), os.listdir(folder)) == ([], ["retry.1"])
+    (folder / "retry.1").write_text('{"step": "one"}')
+    dropbox.ring(porch.home, workflow)
+    porch.look()
+    porch.settle()
+    assert [found.attempt.key for found in porch.world.running()] == [f"{workflow}/one/2"]
+
+
 def test_a_signal_dropped_by_hand_is_found_without_a_bell(porch: Porch) -> None:
     porch.slots = 1
     porch.restart()
