@@ -210,12 +210,13 @@ steps:
   one: {run: "true"}
   two: {run: "true"}
   beside: {needs: [], run: "true"}
+  last: {needs: two, run: "true"}
 """
 
 
 @pytest.fixture
 def ended(hybrid: Hybrid, layout: Layout) -> dict[str, str]:
-    """The ids of two workflows of three steps: one failed at its second step, one is completed."""
+    """The ids of two workflows: one failed at its second step, one is completed."""
     Path(layout.templates, "three.yaml").write_text(THREE)
     made = (
         e.StepStarted("one", 1),
@@ -223,11 +224,12 @@ def ended(hybrid: Hybrid, layout: Layout) -> dict[str, str]:
         e.StepStarted("beside", 1),
         e.StepCompleted("beside", 1),
     )
+    last_one = e.StepStarted("last", 1), e.StepCompleted("last", 1)
     begun = (e.WorkflowStarted(), *made, e.StepStarted("two", 1))
     ids = {}
     for how, last in (
-        ("failed", (e.StepFailed("two", 1), e.WorkflowFailed())),
-        ("completed", (e.StepCompleted("two", 1), e.WorkflowCompleted())),
+        ("failed", (e.StepFailed("two", 1), e.StepSkipped("last", "upstream", "two"), e.WorkflowFailed())),
+        ("completed", (e.StepCompleted("two", 1), *last_one, e.WorkflowCompleted())),
     ):
         ids[how] = workflow = hybrid("enqueue", "three").out.strip()
         with open(layout.journal(workflow), "ab") as file:
@@ -247,10 +249,11 @@ def test_a_dry_run_of_a_retry_says_what_would_run_and_changes_nothing(
 ) -> None:
     before = everything(layout)
     found = hybrid("retry", ended["failed"], "--dry-run")
-    assert found.out == f"{ended['failed']} would run again:\n  two (now failed)\n"
+    assert found.out == f"{ended['failed']} would run again:\n  two (now failed)\n  last (now skipped)\n"
     assert "takes effect" not in found.err
     row = hybrid("retry", ended["failed"], "--from", "one", "--dry-run", "--json").json
-    assert row == [{"id": ended["failed"], "dry_run": True, "steps": {"one": "completed", "two": "failed"}}]
+    steps = {"one": "completed", "two": "failed", "last": "skipped"}
+    assert row == [{"id": ended["failed"], "dry_run": True, "steps": steps}]
     row = hybrid("retry", ended["completed"], "--step", "beside", "--dry-run", "--json").json
     assert row[0]["steps"] == {"beside": "completed"}
     assert everything(layout) == before
@@ -268,10 +271,12 @@ def test_a_retry_that_cannot_be_meant_is_refused(hybrid: Hybrid, layout: Layout,
     for argv, code, said in (
         ((done,), 5, "--from STEP and --step STEP"), ((failed, "--from", "twoo"), 4, "did you mean 'two'?"),
         ((failed, "--from", "one", "--step", "two"), 2, "not both"), ((done, "--step", "nothing"), 4, "no step"),
+        ((failed, "--step", "last"), 5, "step last needs two, which is failed"),
     ):  # fmt: skip
         found = hybrid("retry", *argv)
         assert (found.code, said in found.err) == (code, True), (argv, found.err)
     assert signals(layout) == {}
+    assert hybrid("retry", failed, "--step", "last", "--step", "two").code == 0
 
 
 def test_a_filter_takes_completed_workflows_only_when_it_says_so(
