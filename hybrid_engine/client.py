@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, overload
 
 from hybrid_engine.engine.queries import Queries
+from hybrid_engine.engine.stepchoice import StepChoice
 from hybrid_engine.errors import JobError
 from hybrid_engine.files import dropbox, submission
 from hybrid_engine.files.place import check_is_home
@@ -157,9 +158,13 @@ class Client:
         """Let a paused workflow go on."""
         self._commands.ask("resume", workflow)
 
-    def retry(self, workflow: str) -> None:
-        """Let a failed or cancelled workflow go on from the steps that failed."""
-        self._commands.ask("retry", workflow)
+    def retry(self, workflow: str, *, from_step: str | None = None, steps: Collection[str] = ()) -> None:
+        """Run again what failed or was cancelled, and all that depends on it; what is not affected is kept.
+
+        With `from_step` that step too, and all that depends on it; with `steps` only these, and what depends on them.
+        Both can be asked of a completed workflow.
+        """
+        self._commands.retry(workflow, StepChoice(from_step, tuple(steps)))
 
     # --- ways to look
 

@@ -1,10 +1,11 @@
-"""Commands that ask the daemon for something: cancel, pause, resume, retry; for one workflow or for many.
+"""Commands that ask the daemon for something: cancel, pause, resume; for one workflow or for many.
 
-No `from __future__ import annotations` here: four commands share their options and differ in what is completed.
+`retry` is in `retrying`. No `from __future__ import annotations` here: three commands share their options and differ
+in what is completed.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,11 @@ from hybrid_engine.cli import completion, options
 from hybrid_engine.cli.output import emit, note, say
 from hybrid_engine.cli.selection import UNFINISHED, Choice, chosen
 from hybrid_engine.errors import HybridError
+
+if TYPE_CHECKING:
+    from hybrid_engine.engine.commands import Commands
+
+    Act = Callable[[Commands, str], dict[str, Any]]
 
 REFUSED = 1
 VERBS: dict[str, tuple[str, tuple[str, ...], Callable[..., Any]]] = {
@@ -26,17 +32,12 @@ VERBS: dict[str, tuple[str, tuple[str, ...], Callable[..., Any]]] = {
         completion.can_pause,
     ),
     "resume": ("Resume paused workflows.", ("paused",), completion.paused),
-    "retry": (
-        "Retry failed or cancelled workflows from the steps that failed.",
-        ("failed", "cancelled"),
-        completion.can_retry,
-    ),
 }
 """Of each verb: what its help says, the statuses a workflow may have, and what is completed."""
 
 
 def _command(verb: str) -> Callable[..., int]:
-    about, _, offers = VERBS[verb]
+    about, possible, offers = VERBS[verb]
 
     def command(
         workflows: Annotated[
@@ -55,22 +56,34 @@ def _command(verb: str) -> Callable[..., int]:
         as_json: options.Json = False,
     ) -> int:
         choice = Choice(workflows, everything, status, template, label, since, until)
-        return ask(verb, choice, reason, user, yes, as_json)
+
+        def act(commands: "Commands", workflow: str) -> dict[str, Any]:
+            return {"id": commands.ask(verb, workflow, reason), "asked": verb}
+
+        return ask(verb, choice, possible, act, user, yes, as_json)
 
     command.__doc__ = about
     return command
 
 
-cancel, pause, resume, retry = map(_command, VERBS)
+cancel, pause, resume = map(_command, VERBS)
 
 
-def ask(verb: str, choice: Choice, reason: str | None, user: str | None, yes: bool, as_json: bool) -> int:
-    """Ask for `verb` for each workflow; one that is refused does not keep the others from it."""
+def ask(
+    verb: str,
+    choice: Choice,
+    possible: tuple[str, ...],
+    act: "Act",
+    user: str | None,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Do `act` for each workflow, which gives its row; one that is refused does not keep the others from it."""
     from hybrid_engine.opening import open_commands
 
     settings = options.settings()
     queries = options.queries(settings)
-    ids = chosen(choice, queries, VERBS[verb][1], verb, yes)
+    ids = chosen(choice, queries, possible, verb, yes)
     if ids is None:
         return REFUSED
     commands = open_commands(settings, queries, user)
@@ -78,9 +91,9 @@ def ask(verb: str, choice: Choice, reason: str | None, user: str | None, yes: bo
     code = 0
     for workflow in ids:
         try:
-            rows.append({"id": commands.ask(verb, workflow, reason), "asked": verb})
+            rows.append(act(commands, workflow))
             if not as_json:
-                say(f"{rows[-1]['id']} {verb} requested")
+                _tell(rows[-1])
         except HybridError as error:
             if len(ids) == 1:
                 raise
@@ -89,6 +102,15 @@ def ask(verb: str, choice: Choice, reason: str | None, user: str | None, yes: bo
             code = code or error.exit_code
     if as_json:
         emit(rows)
-    if ids and queries.home.engine() is None:
+    if any("asked" in row for row in rows) and queries.home.engine() is None:
         note("no daemon is running: this takes effect when one is started")
     return code
+
+
+def _tell(row: dict[str, Any]) -> None:
+    if "asked" in row:
+        say(f"{row['id']} {row['asked']} requested")
+        return
+    say(f"{row['id']} would run again:")
+    for name, status in row["steps"].items():
+        say(f"  {name} (now {status})")

@@ -48,7 +48,10 @@ COMMANDS = (
     ),
     Entry("pause", "asking:pause", JOBS, ("hybrid pause 1a2b3c 4d5e6f", "hybrid pause --all --yes")),
     Entry("resume", "asking:resume", JOBS, ("hybrid resume 1a2b3c", "hybrid resume --label team=data")),
-    Entry("retry", "asking:retry", JOBS, ("hybrid retry 1a2b3c", "hybrid retry --status failed --since 1d")),
+    Entry(
+        "retry", "retrying:retry", JOBS,
+        ("hybrid retry 1a2b3c --from load --dry-run", "hybrid retry --status failed --since 1d"),
+    ),
     Entry(
         "list", "listing:list_workflows", LOOKING,
         ("hybrid list --status failed --since 1d", "hybrid list --limit 0 --json"),

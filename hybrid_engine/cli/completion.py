@@ -102,7 +102,7 @@ def _template_of(ctx: Any) -> Template:
 def steps(ctx: Any, incomplete: str) -> Offers:
     from hybrid_engine.cli import options
 
-    record = options.queries().get(ctx.params["workflow"])
+    record = options.queries().get(ctx.params.get("workflow") or ctx.params["workflows"][0])
     return [(name, step["status"]) for name, step in record["steps"].items() if name.startswith(incomplete)]
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from loguru import logger
 
 from hybrid_engine.engine.driver import Driver
-from hybrid_engine.engine.run import Signal
+from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.stamps import stamp
 from hybrid_engine.ports.intake import DroppedSignal, Signals
 from hybrid_engine.ports.reactor import Reactor
@@ -111,8 +111,7 @@ class SignalIntake:
         self._syncer.submit(partial(self._signals.sync, workflow), synced)
 
     def _tell_driver(self, workflow: str, signal: DroppedSignal) -> None:
-        by, reason = signal.content.get("by"), signal.content.get("reason")
-        if not self._driver.signal(workflow, Signal(signal.verb, signal.name, by, reason)):
+        if not self._driver.signal(workflow, Signal.of(signal.verb, signal.name, signal.content)):
             self._later(workflow)
             return
         if workflow not in self._driver.runs and self._signals.has(workflow, signal.name):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from hybrid_engine.engine import turn
 from hybrid_engine.engine.loader import Loader
 from hybrid_engine.engine.run import Run
 from hybrid_engine.engine.work import Work
@@ -96,7 +97,7 @@ class Arrivals:
         run = self._loader.load(workflow, entry)
         if run is None or (entry is not None and run.state.is_final):
             return None
-        if entry is None and run.state.status not in ("failed", "cancelled"):
+        if entry is None and not turn.may_retry(run.state, signal):
             return None
         run.has_left = run.state.is_final
         self._work.runs[workflow] = run

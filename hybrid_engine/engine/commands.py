@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hybrid_engine.engine.queries import Queries
+from hybrid_engine.engine.stepchoice import StepChoice
 from hybrid_engine.errors import ConflictError
 from hybrid_engine.model.words import FINAL_WORKFLOW
 from hybrid_engine.ports.looking import Record
@@ -47,7 +48,35 @@ class Commands:
         """Ask the engine for `verb`; returns the workflow's id. Raises NotFoundError, ConflictError."""
         record = self._accepted(workflow)
         refuse_what_cannot_be_meant(verb, record)
-        content = {"by": self._by} if reason is None else {"by": self._by, "reason": reason}
+        return self._send(record, verb, {"reason": reason})
+
+    def retry(self, workflow: str, choice: StepChoice, reason: str | None = None) -> Record:
+        """Ask the engine to retry the chosen steps; returns the workflow's record as it was.
+
+        Raises NotFoundError, for an unknown step too, and ConflictError.
+        """
+        record = self._may_retry(workflow, choice)
+        self._send(record, "retry", {"reason": reason, **choice.as_fields()})
+        return record
+
+    def would_retry(self, workflow: str, choice: StepChoice) -> Record:
+        """The record of a workflow, with only those of its steps that `retry` would run again; nothing is changed.
+
+        Raises what `retry` does, and TemplateError when the frozen template cannot be read.
+        """
+        record = self._may_retry(workflow, choice)
+        again = choice.running_again(record, self._queries.home.template(record["id"]))
+        return {**record, "steps": {name: step for name, step in record["steps"].items() if name in again}}
+
+    def _may_retry(self, workflow: str, choice: StepChoice) -> Record:
+        record = self._accepted(workflow)
+        choice.check(record)
+        if choice.steps:
+            choice.running_again(record, self._queries.home.template(record["id"]))
+        return record
+
+    def _send(self, record: Record, verb: str, said: dict[str, str | None]) -> str:
+        content = {name: value for name, value in {"by": self._by, **said}.items() if value is not None}
         self._signals.send(record["id"], verb, content)
         return str(record["id"])
 
@@ -66,8 +95,7 @@ def refuse_what_cannot_be_meant(verb: str, record: Record) -> None:
     """Raise ConflictError when `verb` makes no sense for a workflow in this state."""
     status, name = record["status"], record["id"]
     if verb == "retry":
-        if status not in ("failed", "cancelled"):
-            raise ConflictError(f"{name} is {status}: only a failed or cancelled workflow can be retried")
+        StepChoice().check(record)
     elif status in FINAL_WORKFLOW:
         raise ConflictError(f"{name} is already {status}")
     elif verb != "cancel" and record.get("cancel_requested_at"):

@@ -73,6 +73,8 @@ class Dispatcher:
         """Is it known of a job that is not in memory that its pool has no place?"""
         if candidate.step != START or candidate.pool or not entry.pool or candidate.workflow in self._runs:
             return False
+        if entry.status != "queued":  # paused since it was offered: whoever gets it as a candidate passes it on
+            return False
         return self.pools.is_full(entry.pool)
 
     def pass_on(self, candidate: Candidate) -> None:

@@ -29,6 +29,7 @@ from hybrid_engine.errors import HybridError
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import WakeStep
 from hybrid_engine.model.entry import Entry
+from hybrid_engine.model.events import WorkflowReopened
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.stamps import stamp
@@ -144,10 +145,10 @@ class Driver:
             self._deliver(run, signal)
         return True
 
-    def resume_run(self, run: Run, *, torn_retry: bool = False) -> None:
+    def resume_run(self, run: Run, *, torn_retry: WorkflowReopened | None = None) -> None:
         """After a restart, or when it was not needed in memory: a run that is under way.
 
-        `torn_retry` when its last write was to reopen it.
+        `torn_retry` is how it was reopened, when that was its last write.
         """
         self.runs[run.id] = run
         self.backlog.add(run.entry)

@@ -13,7 +13,7 @@ from hybrid_engine.errors import HybridError, JournalError, NewerJournalError
 from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.events import StepReopened, WorkflowReopened
 from hybrid_engine.model.ids import ANONYMOUS, parse_queue_name, queue_name
-from hybrid_engine.ports.storage import Store, Unfinished
+from hybrid_engine.ports.storage import History, Store, Unfinished
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class Recovery:
             report.waiting.append(found.workflow)
         else:
             report.under_way += 1
-            self._driver.resume_run(run, torn_retry=isinstance(history.entries[-1][2], WorkflowReopened | StepReopened))
+            self._driver.resume_run(run, torn_retry=_torn_retry(history))
 
     def _entry(self, found: Unfinished) -> Entry:
         """The entry of a job that is not taken up, from whatever can be read of it."""
@@ -114,6 +114,16 @@ class Recovery:
     def _put_aside(self, found: Unfinished, reason: str) -> None:
         self._store.quarantine(found.workflow, reason, found.name)
         self._said(found.workflow, reason)
+
+
+def _torn_retry(history: History) -> WorkflowReopened | None:
+    """How the workflow was reopened, when the journal ends with that: in a home of format 1 some of it may be lost."""
+    for _, _, event in reversed(history.entries):
+        if isinstance(event, WorkflowReopened):
+            return event
+        if not isinstance(event, StepReopened):
+            return None
+    return None
 
 
 def _entry_of_hint(found: Unfinished) -> Entry | None:

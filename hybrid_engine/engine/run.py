@@ -7,7 +7,7 @@ from typing import Any
 from hybrid_engine.model.attempt import Outcome
 from hybrid_engine.model.effects import Effect
 from hybrid_engine.model.entry import Entry
-from hybrid_engine.model.events import Event
+from hybrid_engine.model.events import Event, WorkflowReopened
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.stamps import Stamp
@@ -29,11 +29,11 @@ class Woken:
 
 
 class Begin:
-    """Look at the workflow as a whole: it was found at a restart. `torn_retry`: perhaps only half reopened."""
+    """Look at the workflow as a whole: it was found at a restart. `torn_retry`: the last it did, perhaps only half."""
 
     __slots__ = ("torn_retry",)
 
-    def __init__(self, torn_retry: bool) -> None:
+    def __init__(self, torn_retry: WorkflowReopened | None) -> None:
         self.torn_retry = torn_retry
 
 

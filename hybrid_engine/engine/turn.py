@@ -17,10 +17,11 @@ from hybrid_engine.model.effects import Effect, Record, StartStep, WakeStep
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.state import WorkflowState
-from hybrid_engine.model.words import FINAL_STEP
+from hybrid_engine.model.words import FINAL_STEP, may_reopen
 from hybrid_engine.rules.attempts import resolve
 from hybrid_engine.rules.conclusions import conclude
-from hybrid_engine.rules.decisions import Frontier, decide, decide_all, decide_cancel, reopening
+from hybrid_engine.rules.decisions import Frontier, decide, decide_all, decide_cancel
+from hybrid_engine.rules.reopening import reopening
 from hybrid_engine.rules.transitions import evolve
 
 
@@ -93,13 +94,14 @@ def begin(run: Run) -> None:
     apply(run, decide_all(run.state, run.frontier))
 
 
-def look_around(run: Run, *, torn_retry: bool = False) -> None:
+def look_around(run: Run, *, torn_retry: e.WorkflowReopened | None = None) -> None:
     """After a restart: find what should happen now, whatever the journal ends with.
 
-    The write that reopened the workflow may have been torn; the steps whose events it lost are reopened now.
+    The write of a `torn_retry` may have been torn, in a home of format 1; the steps whose events it lost are reopened
+    now.
     """
-    if torn_retry:
-        _reopen_steps(run)
+    if torn_retry is not None:
+        _reopen_steps(run, torn_retry)
     if run.state.cancel_requested_at:
         apply(run, decide_cancel(run.state, run.frontier))
     elif run.state.status not in ("queued", "paused"):
@@ -194,17 +196,25 @@ def _handle_signal(run: Run, signal: Signal) -> None:
         record(run, e.WorkflowResumed(signal.by, signal.reason, signal.name))
         if state.started_at and not state.cancel_requested_at:
             apply(run, decide_all(state, run.frontier))
-    elif signal.verb == "retry" and state.status in ("failed", "cancelled"):
+    elif signal.verb == "retry" and may_retry(state, signal):
         _reopen(run, signal)
 
 
+def may_retry(state: WorkflowState, signal: Signal) -> bool:
+    """Can this retry be done? One that names a step which is not there cannot: nobody knows what was meant."""
+    chosen = signal.steps if signal.from_step is None else (signal.from_step, *signal.steps)
+    return may_reopen(state.status, chosen=bool(chosen)) and all(name in state.steps for name in chosen)
+
+
 def _reopen(run: Run, signal: Signal) -> None:
-    record(run, e.WorkflowReopened(signal.by, signal.reason, signal.name))
-    _reopen_steps(run)
+    steps = list(signal.steps) or None
+    event = e.WorkflowReopened(signal.by, signal.reason, signal.name, signal.from_step, steps)
+    record(run, event)
+    _reopen_steps(run, event)
     apply(run, decide_all(run.state, run.frontier))
 
 
-def _reopen_steps(run: Run) -> None:
-    for event in reopening(run.state):
+def _reopen_steps(run: Run, retry: e.WorkflowReopened) -> None:
+    for event in reopening(run.state, run.plan, retry.from_step, retry.steps or ()):
         record(run, event)
     run.frontier = Frontier(run.plan, run.state)

@@ -19,14 +19,17 @@ from hybrid_engine.files.rejected import Rejected
 from hybrid_engine.files.strict import open_plain_file, parse_json
 from hybrid_engine.model.ids import check_id
 from hybrid_engine.model.nearest import did_you_mean
+from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.ports.intake import DroppedSignal
 
 MAX_SIGNAL = 65_536
 """Bytes of a signal's file."""
 MAX_TEXT = 500
-"""Characters that are kept of each of its fields."""
-FIELDS = ("by", "reason")
+"""Characters that are kept of a text."""
+TEXTS = ("by", "reason")
+"""The fields that are only there to be read."""
+FIELDS = (*TEXTS, "from", "step")
 
 
 class SignalFolders:
@@ -104,6 +107,7 @@ def _read(folder: str, name: str) -> DroppedSignal | None:
         if data is None:
             return None
         content = _checked(data)
+        Signal.of(verb, name, content)
     except InputError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in atomic.PASSING:
@@ -138,7 +142,7 @@ def _checked(data: bytes) -> dict[str, str]:
             raise JobError("unknown field", path=f"{field:.80}", code="unknown_field", hint=did_you_mean(field, FIELDS))
         if value is not None and not isinstance(value, str):
             raise JobError("must be text", path=field, code="wrong_type")
-    return {field: value[:MAX_TEXT] for field, value in content.items() if value}
+    return {field: value[:MAX_TEXT] if field in TEXTS else value for field, value in content.items() if value}
 
 
 def _unique_name(folder: str, name: str) -> str:

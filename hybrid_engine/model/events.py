@@ -96,12 +96,17 @@ class WorkflowCancelled(Event):
 
 @dataclass(slots=True)
 class WorkflowReopened(Event):
-    """A final workflow goes on (`hybrid retry`). The steps that shall run again follow as StepReopened."""
+    """A final workflow goes on (`hybrid retry`). The steps that shall run again follow as StepReopened.
+
+    `from_step` and `steps` are what somebody chose, if anything.
+    """
 
     TYPE: ClassVar[str] = "workflow_reopened"
     by: str | None = None
     reason: str | None = None
     signal: str | None = None
+    from_step: str | None = None
+    steps: list[str] | None = None
 
 
 # --- of a step ----------------------------------------------------------------------------------------------------

@@ -20,3 +20,8 @@ STEP_STATUSES: tuple[StepStatus, ...] = (
 
 FINAL_WORKFLOW: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 FINAL_STEP: frozenset[str] = frozenset({"completed", "failed", "skipped", "cancelled"})
+
+
+def may_reopen(status: str, *, chosen: bool) -> bool:
+    """May a workflow of this status be retried? A completed one only when somebody has `chosen` steps of it."""
+    return status in ("failed", "cancelled") or (chosen and status == "completed")

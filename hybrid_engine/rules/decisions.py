@@ -16,6 +16,7 @@ from hybrid_engine.model.template import Step, Template
 from hybrid_engine.model.words import FINAL_STEP
 from hybrid_engine.rules.context import names_of
 from hybrid_engine.rules.expressions import evaluate_condition
+from hybrid_engine.rules.readers import Readers
 
 UPSTREAM = "upstream"
 CONDITION = "condition"
@@ -24,7 +25,7 @@ CONDITION = "condition"
 class Plan:
     """A template made ready for deciding: who waits for whom. Shared by all workflows of one version."""
 
-    __slots__ = ("dependents", "needs", "position", "steps", "template", "waits")
+    __slots__ = ("_readers", "dependents", "needs", "position", "steps", "template", "waits")
 
     def __init__(self, template: Template) -> None:
         self.template = template
@@ -36,6 +37,14 @@ class Plan:
         for name, needs in self.needs.items():
             for need in needs:
                 self.dependents[need].append(name)
+        self._readers: Readers | None = None
+
+    @property
+    def readers(self) -> Readers:
+        """Who names whom in expressions. Made when it is asked for the first time: only a retry wants to know."""
+        if self._readers is None:
+            self._readers = Readers(self.template)
+        return self._readers
 
     def definition(self, address: str) -> Step:
         """The definition of the step that an address (name, then iteration and item) belongs to."""
@@ -167,13 +176,3 @@ def conclusion_of(state: WorkflowState, plan: Plan) -> e.Event:
     how = f"failed: {cause.get('message', '')}" if first.status == "failed" else "was cancelled"
     also = f" (and {len(stopped) - 1} more)" if len(stopped) > 1 else ""
     return e.WorkflowFailed({"kind": "step", "step": stopped[0], "message": f"step {stopped[0]} {how}{also}"})
-
-
-def reopening(state: WorkflowState) -> list[e.Event]:
-    """The events that open the steps which shall run again when a failed or cancelled workflow is retried."""
-    again = ("failed", "cancelled")
-    return [
-        e.StepReopened(name)
-        for name, step in state.steps.items()
-        if step.status in again or (step.status == "skipped" and (step.reason or "").startswith(UPSTREAM))
-    ]

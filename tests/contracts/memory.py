@@ -482,9 +482,11 @@ class MemoryEngine:
     def _accept(self, job: Job) -> None:
         self.driver.accept([job], lambda: self.disk.inbox.pop(job.id, None))
 
-    def signal(self, workflow: str, verb: str, name: str) -> None:
+    def signal(
+        self, workflow: str, verb: str, name: str, from_step: str | None = None, steps: tuple[str, ...] = ()
+    ) -> None:
         """Somebody drops a signal and rings."""
-        signal = self.disk.signals[workflow][name] = Signal(verb, name, "ada")
+        signal = self.disk.signals[workflow][name] = Signal(verb, name, "ada", None, from_step, steps)
         self.driver.signal(workflow, signal)
 
     def works_again(self) -> None:

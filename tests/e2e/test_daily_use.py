@@ -34,6 +34,15 @@ steps:
   second: {run: 'test -e "$HYBRID_HOME/mended" || { echo broken >&2; exit 3; }'}
   third: {run: "true"}
 """,
+    "fresh": """\
+steps:
+  source: {run: 'test -e "$HYBRID_HOME/mended"', continue_on_error: true}
+  ask: {if: "steps.source.status == 'completed'", run: "true"}
+  report: {run: 'test -e "$HYBRID_HOME/mended" && echo new > "$HYBRID_HOME/report" || echo old > "$HYBRID_HOME/report"'}
+  broken: {run: 'test -e "$HYBRID_HOME/mended"'}
+  last: {run: "true"}
+  beside: {needs: [], run: "true"}
+""",
     "alone": 'concurrency: door\nsteps:\n  one: {run: "true"}\n',
     "guarded": """\
 params: {gate: {}}
@@ -170,6 +179,44 @@ def test_a_failed_workflow_is_retried_from_where_it_failed(daemon: Daemon) -> No
     hybrid(daemon, "wait", workflow)
     attempts = {name: step["attempt"] for name, step in shown(daemon, workflow)["steps"].items()}
     assert attempts == {"first": 1, "second": 2, "third": 1}
+
+
+def attempts(daemon: Daemon, workflow: str) -> dict[str, int]:
+    return {name: step["attempt"] for name, step in shown(daemon, workflow)["steps"].items()}
+
+
+def test_a_retry_gives_fresh_results_to_what_is_behind_and_leaves_the_rest_alone(daemon: Daemon) -> None:
+    workflow = hybrid(daemon, "enqueue", "fresh")
+    hybrid(daemon, "wait", workflow, code=10)
+    report = Path(daemon.home, "report")
+    assert report.read_text() == "old\n"
+    once = {"source": 1, "ask": 0, "report": 1, "broken": 1, "last": 0, "beside": 1}
+    assert attempts(daemon, workflow) == once
+    Path(daemon.home, "mended").touch()
+    plan = json.loads(hybrid(daemon, "retry", workflow, "--dry-run", "--json"))[0]["steps"]
+    assert list(plan) == ["source", "ask", "report", "broken", "last"]
+    assert attempts(daemon, workflow) == once
+    hybrid(daemon, "retry", workflow)
+    until(lambda: attempts(daemon, workflow)["source"] == 2, "it has begun again")
+    hybrid(daemon, "wait", workflow)
+    assert report.read_text() == "new\n"
+    twice = {"source": 2, "ask": 1, "report": 2, "broken": 2, "last": 1, "beside": 1}
+    assert attempts(daemon, workflow) == twice
+
+
+def test_a_completed_workflow_runs_again_from_the_step_that_is_named(daemon: Daemon) -> None:
+    workflow = hybrid(daemon, "enqueue", "failing")
+    Path(daemon.home, "mended").touch()
+    hybrid(daemon, "wait", workflow)
+    hybrid(daemon, "retry", workflow, code=5)
+    hybrid(daemon, "retry", workflow, "--from", "second")
+    until(lambda: attempts(daemon, workflow)["third"] == 2, "the last step has begun again")
+    hybrid(daemon, "wait", workflow)
+    assert attempts(daemon, workflow) == {"first": 1, "second": 2, "third": 2}
+    hybrid(daemon, "retry", workflow, "--step", "third")
+    until(lambda: attempts(daemon, workflow)["third"] == 3, "it has begun once more")
+    hybrid(daemon, "wait", workflow)
+    assert attempts(daemon, workflow) == {"first": 1, "second": 2, "third": 3}
 
 
 def test_what_does_not_exist_is_not_found(daemon: Daemon) -> None:

@@ -18,6 +18,7 @@ from builders import a_job, a_template, at
 from contracts.memory import Disk, MemoryEngine, Process, World
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from laws import no_result_is_older_than_what_it_was_made_from
 
 from hybrid_engine.files import views
 from hybrid_engine.model import events as e
@@ -34,7 +35,7 @@ PATIENCE = 2_000
 ARGUMENTS: dict[str, Sequence[Any]] = {
     "which": range(1_000), "fate": range(1_000), "template": range(300), "percent": range(101), "slots": (1, 2, 3),
     "priority": (0, 1, 2), "delay": (0, 0, 0, 30), "seconds": (0.1, 1.5, 35.0), "go": (True, False),
-    "verb": ("cancel", "pause", "resume", "retry", "teleport"),
+    "verb": ("cancel", "pause", "resume", "retry", "teleport"), "choice": range(300),
     "kind": ("completed", "completed", "completed", "failed", "failed", "timeout", "lost", "cancelled"),
     "fault": ("commit", "commit", "settle"),
 }  # fmt: skip
@@ -91,6 +92,15 @@ def any_step(dice: Random, before: str) -> dict[str, Any]:
     return step
 
 
+def any_choice(number: int, steps: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The steps that a retry is asked for: none, from one on, or some of them; now and then one that is not there."""
+    dice = Random(number)
+    kind = dice.choice(("", "", "from", "only"))
+    if kind == "from":
+        return dice.choice([*steps, "nowhere"]), ()
+    return None, tuple(dice.sample(steps, dice.randint(1, len(steps)))) if kind else ()
+
+
 def one_of(found: Iterable[str], which: int) -> str:
     choice = sorted(found)
     return choice[which % len(choice)]
@@ -124,17 +134,20 @@ class Life(RuleBasedStateMachine):
         self.engine.admit(job, definition)
 
     @when("a_signal_is_dropped")
-    @rule(**any_of("which", "verb"))
-    def a_signal_is_dropped(self, which: int, verb: str) -> None:
+    @rule(**any_of("which", "verb", "choice"))
+    def a_signal_is_dropped(self, which: int, verb: str, choice: int) -> None:
         self.signals += 1
-        self.engine.signal(one_of(self.templates, which), verb, f"{verb}.{self.signals}")
+        workflow = one_of(self.templates, which)
+        from_step, steps = any_choice(choice, list(self.templates[workflow].steps))
+        self.engine.signal(workflow, verb, f"{verb}.{self.signals}", from_step, steps)
 
     @when("signals_are_read_once_more")
     @rule(**any_of("which"))
     def signals_are_read_once_more(self, which: int) -> None:
         workflow = one_of((name for name, found in self.disk.signals.items() if found), which)
         for signal in list(self.disk.signals[workflow].values()):
-            self.engine.driver.signal(workflow, Signal(signal.verb, signal.name, signal.by))
+            again = Signal(signal.verb, signal.name, signal.by, None, signal.from_step, signal.steps)
+            self.engine.driver.signal(workflow, again)
 
     @when("an_attempt_ends")
     @rule(**any_of("which", "kind"))
@@ -329,6 +342,7 @@ class Life(RuleBasedStateMachine):
             assert state is not None and state.is_final
             assert self.disk.states[workflow] == rendered(state)
             assert not self.disk.signals[workflow]
+            no_result_is_older_than_what_it_was_made_from(self.templates[workflow], self.disk.events(workflow))
 
 
 def rendered(state: WorkflowState) -> bytes:

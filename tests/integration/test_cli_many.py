@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from commandline import Hybrid, add_story, greeting_home, on_a_terminal
-from homes import COMPLETED, a_workflow, everything
+from homes import COMPLETED, a_workflow, at, everything
 
 from hybrid_engine.cli import jobs, selection
-from hybrid_engine.files import dropbox, queue
+from hybrid_engine.files import dropbox, journal, queue
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.model import events as e
@@ -201,3 +201,100 @@ def test_enqueue_wait_exits_as_the_workflow_ended(
 def test_nobody_is_asked_where_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "can_ask", lambda: False)
     assert selection.confirmed("Really?", yes=False)
+
+
+# --- retry
+
+THREE = """\
+steps:
+  one: {run: "true"}
+  two: {run: "true"}
+  beside: {needs: [], run: "true"}
+  last: {needs: two, run: "true"}
+"""
+
+
+@pytest.fixture
+def ended(hybrid: Hybrid, layout: Layout) -> dict[str, str]:
+    """The ids of two workflows: one failed at its second step, one is completed."""
+    Path(layout.templates, "three.yaml").write_text(THREE)
+    made = (
+        e.StepStarted("one", 1),
+        e.StepCompleted("one", 1),
+        e.StepStarted("beside", 1),
+        e.StepCompleted("beside", 1),
+    )
+    last_one = e.StepStarted("last", 1), e.StepCompleted("last", 1)
+    begun = (e.WorkflowStarted(), *made, e.StepStarted("two", 1))
+    ids = {}
+    for how, last in (
+        ("failed", (e.StepFailed("two", 1), e.StepSkipped("last", "upstream", "two"), e.WorkflowFailed())),
+        ("completed", (e.StepCompleted("two", 1), *last_one, e.WorkflowCompleted())),
+    ):
+        ids[how] = workflow = hybrid("enqueue", "three").out.strip()
+        with open(layout.journal(workflow), "ab") as file:
+            for n, event in enumerate((*begun, *last), 2):
+                file.write(journal.encode(n, at(n), [event]))
+        os.unlink(layout.state(workflow))
+    return ids
+
+
+def content_of(layout: Layout, workflow: str) -> dict[str, str]:
+    [signal] = Path(layout.signals(workflow)).iterdir()
+    return dict(json.loads(signal.read_text()))
+
+
+def test_a_dry_run_of_a_retry_says_what_would_run_and_changes_nothing(
+    hybrid: Hybrid, layout: Layout, ended: dict[str, str]
+) -> None:
+    before = everything(layout)
+    found = hybrid("retry", ended["failed"], "--dry-run")
+    assert found.out == f"{ended['failed']} would run again:\n  two (now failed)\n  last (now skipped)\n"
+    assert "takes effect" not in found.err
+    row = hybrid("retry", ended["failed"], "--from", "one", "--dry-run", "--json").json
+    steps = {"one": "completed", "two": "failed", "last": "skipped"}
+    assert row == [{"id": ended["failed"], "dry_run": True, "steps": steps}]
+    row = hybrid("retry", ended["completed"], "--step", "beside", "--dry-run", "--json").json
+    assert row[0]["steps"] == {"beside": "completed"}
+    assert everything(layout) == before
+
+
+def test_a_retry_hands_on_which_steps_run_again(hybrid: Hybrid, layout: Layout, ended: dict[str, str]) -> None:
+    assert hybrid("retry", ended["failed"], "--from", "one", "--user", "ann", "--reason", "new data").code == 0
+    assert content_of(layout, ended["failed"]) == {"by": "ann", "reason": "new data", "from": "one"}
+    assert hybrid("retry", ended["completed"], "--step", "two", "--step", "beside", "--user", "ann").code == 0
+    assert content_of(layout, ended["completed"]) == {"by": "ann", "step": "two,beside"}
+
+
+def test_a_retry_that_cannot_be_meant_is_refused(hybrid: Hybrid, layout: Layout, ended: dict[str, str]) -> None:
+    done, failed = ended["completed"], ended["failed"]
+    for argv, code, said in (
+        ((done,), 5, "--from STEP and --step STEP"), ((failed, "--from", "twoo"), 4, "did you mean 'two'?"),
+        ((failed, "--from", "one", "--step", "two"), 2, "not both"), ((done, "--step", "nothing"), 4, "no step"),
+        ((failed, "--step", "last"), 5, "step last needs two, which is failed"),
+    ):  # fmt: skip
+        found = hybrid("retry", *argv)
+        assert (found.code, said in found.err) == (code, True), (argv, found.err)
+    assert signals(layout) == {}
+    assert hybrid("retry", failed, "--step", "last", "--step", "two").code == 0
+
+
+def test_a_filter_takes_completed_workflows_only_when_it_says_so(
+    hybrid: Hybrid, layout: Layout, ended: dict[str, str]
+) -> None:
+    assert hybrid("retry", "--template", "three", "--from", "one").code == 0
+    assert set(signals(layout)) == {ended["failed"]}
+    assert hybrid("retry", "--template", "three", "--status", "completed", "--from", "one").code == 0
+    assert set(signals(layout)) == set(ended.values())
+
+
+def test_a_retry_says_that_the_template_has_changed_since(
+    hybrid: Hybrid, layout: Layout, ended: dict[str, str]
+) -> None:
+    assert "template three" not in hybrid("retry", ended["failed"], "--dry-run").err
+    Path(layout.templates, "three.yaml").write_text(THREE + "  more: {run: 'true'}\n")
+    for argv in ((ended["failed"], "--dry-run"), (ended["failed"],)):
+        found = hybrid("retry", *argv)
+        assert f"template three has changed since {ended['failed']} was accepted" in found.err
+    Path(layout.templates, "three.yaml").unlink()
+    assert "template three was removed or broken" in hybrid("retry", ended["failed"]).err

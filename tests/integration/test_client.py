@@ -143,6 +143,11 @@ def test_commands_are_signals_and_conflicts_are_told(client: hybrid_engine.Clien
         with pytest.raises(ConflictError):
             command("w2")
     assert client.why("w2").startswith("completed")
+    with pytest.raises(NotFoundError, match="no step 'nowhere'"):
+        client.retry("w2", steps=["nowhere"])
+    assert not os.path.exists(layout.signals("w2"))
+    client.retry("w2", from_step="one")
+    assert len(os.listdir(layout.signals("w2"))) == 1
 
 
 def test_an_id_is_not_for_programs_to_choose(client: hybrid_engine.Client) -> None:

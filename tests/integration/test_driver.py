@@ -462,6 +462,40 @@ def test_a_step_that_is_retried_in_the_turn_that_ends_it_keeps_its_place_in_its_
     assert (stage.running(), stage.waits_for("two")) == (["one/a/2", "other/one/1"], "pool gpu")
 
 
+def test_a_job_that_was_paused_while_its_pool_was_full_stays_paused_when_there_is_room() -> None:
+    stage = Stage(slots=1)
+    template = a_template({"a": {"retry": {"attempts": 2, "delay": 10}}}, concurrency="gpu")
+    stage.admit("one", template)
+    stage.admit("two", template)
+    stage.signal("two", "pause")
+    stage.end("one/a/1", "failed")  # the slot is free, and the pool is not
+    assert stage.status("two") == "paused"
+    assert stage.engine.driver.backlog.entries["two"].status == "paused"
+    stage.engine.reactor.advance(10)
+    stage.end("one/a/2")
+    assert stage.running() == []
+    assert stage.types("two") == ["workflow_created", "workflow_paused"]
+    stage.signal("two", "resume")
+    assert stage.running() == ["two/a/1"]
+
+
+def test_a_retry_of_a_completed_workflow_runs_what_was_chosen_and_what_depends_on_it() -> None:
+    stage = Stage()
+    template = a_template({"a": None, "b": None, "c": None, "x": {"needs": []}})
+    stage.admit("w", template)
+    for step in ("a", "b", "c", "x"):
+        stage.end(f"w/{step}/1")
+    stage.signal("w", "retry")
+    assert (stage.status("w"), stage.disk.signals["w"]) == ("completed", {})
+    stage.engine.signal("w", "retry", "retry.7", "b")
+    stage.engine.settle()
+    assert stage.running() == ["w/b/2"]
+    stage.end("w/b/2")
+    stage.end("w/c/2")
+    assert stage.status("w") == "completed"
+    assert not stage.engine.driver.backlog.entries
+
+
 # --- a clock that was set ---------------------------------------------------------------------------------------------
 
 

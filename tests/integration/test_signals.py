@@ -307,3 +307,30 @@ def test_a_bell_for_nobody_is_harmless(porch: Porch, name: str) -> None:
     (porch.inbox / name).touch()
     porch.rename("a.json", '{"template": "report"}')
     assert len(porch.take()) == 1
+
+
+def test_a_retry_is_done_of_the_steps_that_it_names_and_put_aside_when_they_cannot_be_ones(porch: Porch) -> None:
+    porch.slots = 1
+    porch.restart()
+    porch.rename("a.json", '{"template": "report"}')
+    (workflow,) = porch.take()
+    (process,) = porch.world.running()
+    porch.engine.executor.end(process.attempt.key)
+    porch.settle()
+    folder = Path(porch.home.signals(workflow))
+    for number, content in enumerate(
+        ('{"step": ["one"]}', '{"step": "no, name!"}', '{"step": "one", "from": "one"}'), 1
+    ):
+        folder.mkdir(exist_ok=True)
+        (folder / f"retry.{number}").write_text(content)
+        dropbox.ring(porch.home, workflow)
+        porch.look()
+        porch.wait(1)
+        assert porch.world.running() == []
+        assert len(porch.rejected()) == number
+    folder.mkdir(exist_ok=True)
+    (folder / "retry.9").write_text('{"step": "one"}')
+    dropbox.ring(porch.home, workflow)
+    porch.look()
+    porch.wait(1)
+    assert [found.attempt.key for found in porch.world.running()] == [f"{workflow}/one/2"]

@@ -16,11 +16,9 @@ from hybrid_engine.model.template import Template
 from hybrid_engine.rules.decisions import (
     Frontier,
     Plan,
-    conclusion_of,
     decide,
     decide_all,
     decide_cancel,
-    reopening,
     step_stops_others,
 )
 from hybrid_engine.rules.transitions import evolve, fold
@@ -191,14 +189,6 @@ def test_several_failures_are_counted() -> None:
     (end,) = records(case.after(*failed("a")))
     assert isinstance(end, e.WorkflowFailed)
     assert end.error == {"kind": "step", "step": "a", "message": "step a failed: exit code 1 (and 2 more)"}
-
-
-def test_a_retry_opens_what_failed_was_cancelled_or_was_kept_from_running() -> None:
-    steps = {"a": None, "b": {"if": False}, "c": None, "d": None, "x": {"needs": []}}
-    case = Case(steps, *completed("a"), e.StepSkipped("b", "condition"), *failed("c"), *completed("x"))
-    case.record(e.StepSkipped("d", "upstream", "c"))
-    case.record(conclusion_of(case.state, case.plan))
-    assert reopening(case.state) == [e.StepReopened("c"), e.StepReopened("d")]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from builders import START, a_job, a_template, at
 
 from hybrid_engine.engine import turn
 from hybrid_engine.engine.run import Run, Woken
+from hybrid_engine.model import events as e
 from hybrid_engine.model.attempt import Attempt, Outcome
 from hybrid_engine.model.effects import StopAttempt, WakeStep
 from hybrid_engine.model.entry import Entry
@@ -168,3 +169,40 @@ def test_a_known_attempt_is_enough_to_find_and_to_end_it() -> None:
     known = turn.known_attempt(run, "a", 5.0)
     for name in ("key", "script", "function", "timeout", "grace", "started_at", "boot"):
         assert getattr(known, name) == getattr(attempt, name), name
+
+
+def a_story_of_three() -> Run:
+    """A completed workflow of `a`, `b` behind it, and `x` beside them."""
+    run = begun({"a": {"needs": []}, "b": {"needs": ["a"]}, "x": {"needs": []}})
+    for step in ("a", "b", "x"):
+        started(run, step)
+        ended(run, step)
+    assert run.state.status == "completed"
+    run.events.clear()
+    return run
+
+
+def test_a_completed_workflow_is_retried_when_steps_of_it_are_chosen() -> None:
+    run = a_story_of_three()
+    turn.handle(run, Signal("retry", "retry.1"), START)
+    assert run.events == []
+    turn.handle(run, Signal("retry", "retry.2", "ada", "new data", from_step="a"), START)
+    assert run.events == [
+        e.WorkflowReopened("ada", "new data", "retry.2", "a"), e.StepReopened("a"), e.StepReopened("b"),
+    ]  # fmt: skip
+    assert run.ready == {"a"}
+
+
+def test_a_choice_of_steps_stands_in_the_journal() -> None:
+    run = a_story_of_three()
+    turn.handle(run, Signal("retry", "retry.1", steps=("b", "x")), START)
+    assert run.events == [
+        e.WorkflowReopened(signal="retry.1", steps=["b", "x"]), e.StepReopened("b"), e.StepReopened("x"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", [{"from_step": "nowhere"}, {"steps": ("a", "nowhere")}])
+def test_a_retry_of_a_step_that_is_not_there_does_nothing(choice: Any) -> None:
+    run = a_story_of_three()
+    turn.handle(run, Signal("retry", "retry.1", **choice), START)
+    assert (run.events, run.signals) == ([], ["retry.1"])
