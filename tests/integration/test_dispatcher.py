@@ -14,6 +14,9 @@ from contracts.memory import Disk, MemoryEngine, World
 from hybrid_engine.engine import turn
 from hybrid_engine.engine.dispatcher import LONGEST_TIMER
 
+pytestmark = pytest.mark.timeout(20)
+"""A timer that is set for now again and again would keep the clock from moving."""
+
 
 class ClockedEngine(MemoryEngine):
     """Its wall clock has been set forward by `ahead` seconds."""

@@ -228,3 +228,26 @@ def test_until_idle_it_ends_by_itself_after_a_last_look() -> None:
     scene.supervisor.run()
     assert scene.parts.log.count("look") >= 5
     scene.reactor.close()
+
+
+def test_until_idle_what_came_in_just_before_the_end_is_still_done() -> None:
+    """A job was dropped, and nobody has told of it yet."""
+    scene = Scene(until_idle=True)
+    scene.supervisor._rescan = 60.0
+    parts = scene.parts
+    parts.is_settled, looks = True, []
+
+    def look() -> None:
+        looks.append(parts.is_idle)
+        if looks.count(True) == 1:  # the drop is found, and takes a moment
+            parts.is_idle = False
+            scene.reactor.call_later(0.01, all_is_done)
+
+    def all_is_done() -> None:
+        parts.is_idle = True
+
+    parts.look = look
+    scene.reactor.call_later(0.01, all_is_done)
+    scene.supervisor.run()
+    assert looks == [False, True, True]
+    scene.reactor.close()
