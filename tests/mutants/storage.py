@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _PRUNE = ("tests/integration/test_prune.py",)
-_ORDER = ("tests/integration/test_log_order.py",)
+_ORDER = ("tests/integration/test_log_order.py", "tests/integration/test_prune_order.py")
 _ATOMIC = ("tests/integration/test_atomic.py", "tests/integration/test_journal.py")
 
 MUTANTS: tuple[Mutant, ...] = (
