@@ -112,6 +112,7 @@ def test_pages_neither_skip_nor_repeat_workflows_of_one_moment(index: Index) -> 
         ({"label": "team"}, [5, 3, 1]),
         ({"label": {"team": "red", "night": None}}, [3]),
         ({"label": ["team=red", "night=yes"], "template": "bill"}, [3]),
+        ({"label": ["team=red", "night=no"]}, []),
         ({"label": "team", "status": ["running", "failed"]}, [5]),
         ({"since": stamp(3)}, [5, 4, 3]),
         ({"until": stamp(3)}, [2, 1]),

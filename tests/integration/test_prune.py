@@ -151,8 +151,10 @@ def test_the_journal_has_the_last_word_not_the_index_or_the_view(layout: Layout)
     assert os.path.exists(layout.journal("again"))
 
 
-def test_a_finished_workflow_that_is_still_in_the_queue_stays(layout: Layout) -> None:
-    a_workflow(layout, "a", *COMPLETED, queued=True)
+@pytest.mark.parametrize("view", [True, False])
+def test_a_finished_workflow_that_is_still_in_the_queue_stays(layout: Layout, view: bool) -> None:
+    """Also when no view tells which name it has there."""
+    a_workflow(layout, "a", *COMPLETED, queued=True, view=view)
     assert run(layout, older_than=ALL).skipped == [("a", "it is in the queue")]
 
 

@@ -29,9 +29,11 @@ from hybrid_engine.errors import ConflictError, HomeError, InputError, JobError,
 from hybrid_engine.files import dropbox, lock, queue, queueview, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
+from hybrid_engine.files.log import single
 from hybrid_engine.files.reader import FileReader
 from hybrid_engine.files.records import Records
 from hybrid_engine.model import events as e
+from hybrid_engine.model.job import Job
 from hybrid_engine.model.waits import DUE, FOR_A_SLOT, POOL, RETRY, Wait
 from hybrid_engine.opening import open_rows
 from hybrid_engine.sql.index import Index
@@ -288,6 +290,26 @@ def test_filters_hold_for_rows_from_the_index_and_from_the_folders(layout: Layou
     assert ids(found.page(status=["failed", "queued"])) == ["w4", "w3", "w2"]
     assert ids(found.page(labels={"team": None})) == []
     assert ids(found.page(user="nobody")) == []
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_keys_and_labels_are_looked_at_alike_in_the_index_and_in_the_folders(layout: Layout, is_indexed: bool) -> None:
+    jobs = {
+        "w1": {"key": "k1", "labels": {"team": "red", "night": "yes"}},
+        "w2": {"key": "k2", "labels": {"team": "red", "night": "no"}},
+        "w3": {"labels": {"team": "blue", "night": "yes"}},
+    }
+    for minute, (name, fields) in enumerate(jobs.items(), 1):
+        job = Job(name, "report", "v1", at(minute), at(minute), steps=["one"], **fields)  # type: ignore[arg-type]
+        single.commit(layout, job)
+    if is_indexed:
+        indexed(layout)
+    found = queries(layout)
+    assert ids(found.page(key="k1")) == ["w1"]
+    assert ids(found.page(key="k3")) == []
+    assert ids(found.page(labels={"team": "red"})) == ["w2", "w1"]
+    assert ids(found.page(labels={"team": "red", "night": "yes"})) == ["w1"]
+    assert ids(found.page(labels={"team": None, "night": "no"})) == ["w2"]
 
 
 def test_pages_follow_one_another_by_cursor(layout: Layout) -> None:

@@ -415,6 +415,16 @@ def test_a_copy_that_a_function_forks_does_not_answer(bench: Bench) -> None:
     assert bench.call("tools.work").output == "original"
 
 
+def test_an_answer_with_the_key_of_another_attempt_does_not_count(bench: Bench) -> None:
+    """A process that an earlier function left behind may still hold the socket."""
+    write_body(bench, "return 'mine'")
+    attempt = bench.start(function="tools.work")
+    call = bench.executor._handles[attempt.key]
+    assert isinstance(call, calls.CallHandle)
+    call.answered({"key": "w/other/1", "output": "its"})
+    assert bench.wait(attempt).output == "mine"
+
+
 def test_a_worker_that_is_killed_by_a_stranger_costs_one_attempt(bench: Bench, tmp_path: Path) -> None:
     write_body(
         bench, f"open({str(tmp_path)!r} + f'/{{given[\"name\"]}}', 'w').write(str(os.getpid()))\ntime.sleep(given['s'])"

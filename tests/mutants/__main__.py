@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.mutants import logic, storage
+from tests.mutants import log, logic, replay, storage
 from tests.mutants.mutant import BROKEN, CAUGHT, STALE, Mutant, Tree, Verdict
 
 ROOT = Path(__file__).parents[2]
-GROUPS: Mapping[str, tuple[Mutant, ...]] = {"storage": storage.MUTANTS, "logic": logic.MUTANTS}
+GROUPS: Mapping[str, tuple[Mutant, ...]] = {
+    "storage": (*log.MUTANTS, *replay.MUTANTS, *storage.MUTANTS),
+    "logic": logic.MUTANTS,
+}
 
 
 def run_group(name: str, mutants: list[Mutant], tree: Tree) -> Counter[str]:

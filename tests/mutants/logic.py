@@ -6,11 +6,10 @@ from tests.mutants.mutant import Mutant
 
 _RULES = ("tests/unit/test_conclusions.py", "tests/unit/test_retries.py", "tests/unit/test_decisions.py")
 _EXPRESSIONS = ("tests/unit/test_expressions.py",)
-_DRIVER = ("tests/integration/test_driver.py", "tests/unit/test_turn.py", "tests/unit/test_slots.py")
+_SLOTS = ("tests/integration/test_dispatcher.py",)
 _QUERIES = ("tests/integration/test_queries.py",)
-_CLI = ("tests/integration/test_cli.py",)
+_WAIT = ("tests/integration/test_cli_looking.py::test_wait_exits_with_10_for_a_rejected_job_and_12_beats_10",)
 _ACCEPTANCE = ("tests/unit/test_acceptance.py",)
-_REQUESTS = ("tests/unit/test_requests.py", "tests/integration/test_dropbox.py", "tests/integration/test_client.py")
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -42,25 +41,60 @@ MUTANTS: tuple[Mutant, ...] = (
         _RULES,
     ),
     Mutant(
+        "a plan made before the clock was set back makes a wait longer than the longest",
+        "hybrid_engine/rules/retries.py",
+        "min(retry_at - now, _longest(retry))",
+        "retry_at - now",
+        _RULES,
+    ),
+    Mutant(
         "a retry waits for as long as the clock was set back",
         "hybrid_engine/engine/performer.py",
-        "seconds = min((moment(effect.at) - self._clock()).total_seconds(), most)",
-        "seconds = (moment(effect.at) - self._clock()).total_seconds()",
-        _DRIVER,
+        "        seconds = min(seconds, latest - self._reactor.monotonic())\n",
+        "",
+        _SLOTS,
+    ),
+    Mutant(
+        "a retry does not hear that the clock was set forward",
+        "hybrid_engine/engine/performer.py",
+        "call_later(min(seconds, LONGEST_TIMER), again)",
+        "call_later(seconds, again)",
+        _SLOTS,
+    ),
+    Mutant(
+        "a due job does not hear that the clock was set forward",
+        "hybrid_engine/engine/dispatcher.py",
+        "max(0.0, min(seconds, LONGEST_TIMER))",
+        "max(0.0, seconds)",
+        _SLOTS,
+    ),
+    Mutant(
+        "a job that is looked at before it is due starts",
+        "hybrid_engine/engine/dispatcher.py",
+        "        if not entry.is_due(stamp(self._clock())):",
+        "        if False:",
+        _SLOTS,
+    ),
+    Mutant(
+        "a broken workflow keeps the slots of its steps",
+        "hybrid_engine/engine/dispatcher.py",
+        "        run.freed = len(run.ended)\n",
+        "",
+        _SLOTS,
     ),
     Mutant(
         "steps get slots in the order of their names",
-        "hybrid_engine/engine/driver.py",
-        "run.plan.position[step], step))\n        run.newly_ready.clear()",
-        "0, step))\n        run.newly_ready.clear()",
-        _DRIVER,
+        "hybrid_engine/engine/dispatcher.py",
+        "run.plan.position_of(step), step))",
+        "0, step))",
+        _SLOTS,
     ),
     Mutant(
         "a postponed job is looked at when its time has passed, not when it has come",
         "hybrid_engine/engine/backlog.py",
         "self._due[0][0] <= now:",
         "self._due[0][0] < now:",
-        _DRIVER,
+        _SLOTS,
     ),
     Mutant(
         "a step with continue_on_error stops those behind it",
@@ -99,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a text that an expression makes has no bound",
-        "hybrid_engine/rules/expression_functions.py",
+        "hybrid_engine/rules/expression_values.py",
         "        if len(value) > MAX_TEXT:",
         "        if False:",
         _EXPRESSIONS,
@@ -107,15 +141,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a text with expressions in it has no bound",
         "hybrid_engine/rules/expressions.py",
-        "        if len(result) > functions.MAX_TEXT:",
+        "        if len(result) > MAX_TEXT:",
         "        if False:",
         _EXPRESSIONS,
     ),
     Mutant(
         "a sum has no bound",
         "hybrid_engine/rules/expressions.py",
-        "        return bounded(result)",
-        "        return result",
+        "            return bounded(work(one, other))",
+        "            return work(one, other)",
         _EXPRESSIONS,
     ),
     Mutant(
@@ -141,31 +175,38 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "two enqueues with one key at once: the second does not look again",
+        "hybrid_engine/files/log/single.py",
+        "    if os.path.lexists(layout.journal(job.id)):\n        return None",
+        "    if False:\n        return None",
+        ("tests/integration/test_queue_folder.py",),
+    ),
+    Mutant(
+        "a key whose job lies in the inbox is dropped again",
         "hybrid_engine/files/submission.py",
-        "        if mine:\n            if is_known(layout, job.id):\n                return False\n            accept",
-        "        if mine:\n            accept",
-        _REQUESTS,
+        "        atomic.sync_folder(layout.inbox)\n        return True\n",
+        "        pass\n",
+        ("tests/integration/test_queueview.py",),
     ),
     Mutant(
         "`wait` does not exit with 10 for a rejected job",
-        "hybrid_engine/cli/follow.py",
-        '    if worst & {"failed", "rejected"}:',
-        '    if worst & {"failed"}:',
-        _CLI,
+        "hybrid_engine/cli/waiting.py",
+        '    if ends & {"failed", "rejected"}:',
+        '    if ends & {"failed"}:',
+        _WAIT,
     ),
     Mutant(
         "10 beats 12 when `wait` exits",
-        "hybrid_engine/cli/follow.py",
-        '    if "timeout" in worst:',
-        '    if "timeout" in worst and "failed" not in worst:',
-        _CLI,
+        "hybrid_engine/cli/waiting.py",
+        '    if "timeout" in ends:',
+        '    if "timeout" in ends and "failed" not in ends:',
+        _WAIT,
     ),
     Mutant(
         "`enqueue --wait` exits with 0 whatever the end",
         "hybrid_engine/cli/jobs.py",
         "    return wait_for([job.id], timeout, as_json, quiet=True)",
         "    wait_for([job.id], timeout, as_json, quiet=True)\n    return 0",
-        _CLI,
+        ("tests/integration/test_cli_many.py::test_enqueue_wait_exits_as_the_workflow_ended",),
     ),
     Mutant(
         "`why` names the workflow itself as a holder",
@@ -183,14 +224,28 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the value of a label is not looked at, for rows that are not in the index",
-        "hybrid_engine/engine/queries.py",
+        "hybrid_engine/engine/listing.py",
         'name in row["labels"] and (value is None or row["labels"][name] == value)',
         'name in row["labels"]',
         _QUERIES,
     ),
     Mutant(
+        "the second label is not looked at, for rows that are not in the index",
+        "hybrid_engine/engine/listing.py",
+        "                for name, value in (label or {}).items()",
+        "                for name, value in list((label or {}).items())[:1]",
+        _QUERIES,
+    ),
+    Mutant(
+        "the value of the second label is not looked at, in the index",
+        "hybrid_engine/sql/listing.py",
+        '" AND x.value = ?"',
+        '" AND ? IS NOT NULL"',
+        ("tests/integration/test_index.py",),
+    ),
+    Mutant(
         "the key is not looked at, for rows that are not in the index",
-        "hybrid_engine/engine/queries.py",
+        "hybrid_engine/engine/listing.py",
         '            and (key is None or row["key"] == key)\n',
         "",
         _QUERIES,
@@ -204,16 +259,23 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an answer with another attempt's key counts",
-        "hybrid_engine/execution/workers.py",
-        ' or answer.get("key", self.attempt.key) != self.attempt.key:',
-        ":",
-        ("tests/integration/test_workers.py",),
+        "hybrid_engine/execution/calls.py",
+        ' or answer.get("key", self.attempt.key) != self.attempt.key or',
+        " or",
+        ("tests/integration/test_workers.py::test_an_answer_with_the_key_of_another_attempt_does_not_count",),
     ),
     Mutant(
         "a value with a NUL character becomes an environment variable",
         "hybrid_engine/rules/attempts.py",
         '    if "\\0" in text:',
         "    if False:",
-        ("tests/unit/test_turn.py", "tests/integration/test_driver.py", "tests/integration/test_shell.py"),
+        ("tests/unit/test_turn.py",),
+    ),
+    Mutant(
+        "a lock file that was removed is not noticed",
+        "hybrid_engine/files/lock.py",
+        "        if self._on_disk() != self._inodes:",
+        "        if False:",
+        ("tests/integration/test_lock.py",),
     ),
 )

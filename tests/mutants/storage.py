@@ -1,17 +1,12 @@
-"""Mutants of what is on disk: replacing files, the inbox, the trash and pruning. The log and its checkpoints follow."""
+"""Mutants of files: replacing them, views, frozen definitions, the quarantine, the inbox, the trash and pruning."""
 
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
 _PRUNE = ("tests/integration/test_prune.py",)
-_INBOX = ("tests/integration/test_intake.py", "tests/integration/test_dropbox.py")
-_ATOMIC = ("tests/integration/test_queue_folder.py", "tests/integration/test_journal.py")
-
-_POWER = (
-    "tests/crash/test_engine.py::test_every_legal_disk_after_a_power_cut_beside_a_commit_is_recovered_from",
-    "tests/crash/test_engine.py::test_what_a_failed_sync_left_behind_is_not_counted_on",
-)
+_ORDER = ("tests/integration/test_log_order.py", "tests/integration/test_prune_order.py")
+_ATOMIC = ("tests/integration/test_atomic.py", "tests/integration/test_journal.py")
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -19,14 +14,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "hybrid_engine/files/atomic.py",
         "        if durable:\n            os.fsync(fd)",
         "        if not durable:\n            os.fsync(fd)",
-        _POWER,
+        _ORDER,
     ),
     Mutant(
         "a folder is not synced",
         "hybrid_engine/files/atomic.py",
         "    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        os.fsync(fd)",
         "    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        pass",
-        _POWER,
+        _ORDER,
     ),
     Mutant(
         "a short write is not continued",
@@ -54,14 +49,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "hybrid_engine/files/atomic.py",
         "READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK",
         "READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK",
-        (*_ATOMIC, *_INBOX),
+        _ATOMIC,
     ),
     Mutant(
         "pruned folders' old and new places are not synced before their files go",
         "hybrid_engine/files/prune.py",
         "            atomic.sync_folder(folder)\n        forgotten",
         "            pass\n        forgotten",
-        _PRUNE,
+        _ORDER,
     ),
     Mutant(
         "a workflow in the queue is pruned",
@@ -80,8 +75,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a workflow whose job file lies in the inbox is pruned",
         "hybrid_engine/files/prune.py",
-        "    if isinstance(source, str) and source and os.path.lexists(",
-        "    if False and os.path.lexists(",
+        "    if isinstance(source, str) and source and _lies_in_the_inbox(",
+        "    if False and _lies_in_the_inbox(",
         _PRUNE,
     ),
     Mutant(
@@ -103,34 +98,69 @@ MUTANTS: tuple[Mutant, ...] = (
         "hybrid_engine/files/trash.py",
         "    if os.path.lexists(target):\n        return False",
         "    if os.path.lexists(target):\n        pass",
-        _PRUNE,
+        _ORDER,
     ),
     Mutant(
-        "job.json does not go first",
+        "the journal does not go first",
         "hybrid_engine/files/trash.py",
-        "        return _unlink_job(fd) + _clear(fd, path, tell)",
+        "        return _unlink_records(fd) + _clear(fd, path, tell)",
         "        return _clear(fd, path, tell)",
-        _PRUNE,
+        _ORDER,
     ),
     Mutant(
-        "a file that changed since it was read is removed",
-        "hybrid_engine/files/inbox.py",
-        "        if (status.st_ino, status.st_size, status.st_mtime_ns) != (found.inode, found.size, found.mtime_ns):",
-        "        if False:",
-        _INBOX,
+        "a workflow that was put back is not synced",
+        "hybrid_engine/files/trash.py",
+        "        atomic.sync_folder(layout.workflows)\n    except OSError:",
+        "    except OSError:",
+        (*_PRUNE, *_ORDER),
     ),
     Mutant(
-        "rejected/ is not synced",
-        "hybrid_engine/files/inbox.py",
-        "        atomic.sync_folder(self._layout.rejected)",
+        "the bytes of a frozen definition are not synced",
+        "hybrid_engine/files/templates.py",
+        "        atomic.replace(path, data, tmp=os.path.join(self.layout.tmp, own))",
+        "        atomic.replace(path, data, tmp=os.path.join(self.layout.tmp, own), durable=False)",
+        _ORDER,
+    ),
+    Mutant(
+        "the name of a frozen definition is not synced",
+        "hybrid_engine/files/templates.py",
+        "        atomic.sync_folder(os.path.dirname(path))",
         "        pass",
-        _INBOX,
+        _ORDER,
     ),
     Mutant(
-        "an unfinished file is taken",
-        "hybrid_engine/files/inbox.py",
-        "                elif not entry.name.endswith(UNFINISHED):",
-        "                else:",
-        _INBOX,
+        "a view is written in place",
+        "hybrid_engine/files/viewstore.py",
+        "            atomic.replace(path, data, tmp=self._layout.temporary(workflow), durable=False)",
+        "            atomic.write_new(path, data, durable=False)",
+        (*_ORDER, "tests/integration/test_projector.py"),
+    ),
+    Mutant(
+        "a torn tail is cut before its copy is synced",
+        "hybrid_engine/files/journal.py",
+        "    atomic.write_new(copy, reading.tail)",
+        "    atomic.write_new(copy, reading.tail, durable=False)",
+        _ORDER,
+    ),
+    Mutant(
+        "the cut of a torn tail is not synced",
+        "hybrid_engine/files/journal.py",
+        "        os.ftruncate(fd, reading.good)\n        atomic.sync(fd)",
+        "        os.ftruncate(fd, reading.good)",
+        _ORDER,
+    ),
+    Mutant(
+        "what goes into quarantine is not synced",
+        "hybrid_engine/files/quarantine.py",
+        "    for folder in (target, layout.quarantine, layout.workflows):\n        atomic.sync_folder(folder)",
+        "    pass",
+        _ORDER,
+    ),
+    Mutant(
+        "a workflow goes into quarantine before its name has left the queue for good",
+        "hybrid_engine/files/quarantine.py",
+        "        atomic.sync_folder(source)\n        atomic.sync_folder(layout.queue)",
+        "        pass",
+        _ORDER,
     ),
 )

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.mutants import logic, storage  # noqa: E402
+from tests.mutants.__main__ import GROUPS  # noqa: E402
 from tests.mutants.mutant import BROKEN, CAUGHT, SURVIVED, Mutant, Verdict, mutated, verdict_of  # noqa: E402
 
 MUTANT = Mutant("a name", "file.py", "one", "two", ())
@@ -40,7 +40,15 @@ def test_a_verdict_follows_from_what_pytest_says(code: int, said: str, verdict: 
     assert verdict_of(code, said) == verdict
 
 
+EVERY = [mutant for mutants in GROUPS.values() for mutant in mutants]
+
+
 def test_names_are_unique_and_tests_are_there() -> None:
-    every = [*logic.MUTANTS, *storage.MUTANTS]
-    assert len({mutant.name for mutant in every}) == len(every)
-    assert [path for mutant in every for path in mutant.tests if not (ROOT / path.split("::")[0]).exists()] == []
+    assert len({mutant.name for mutant in EVERY}) == len(EVERY)
+    assert [path for mutant in EVERY for path in mutant.tests if not (ROOT / path.split("::")[0]).exists()] == []
+
+
+def test_each_mutant_has_its_one_place_and_is_python() -> None:
+    """Who changes a line that a mutant changes writes the mutant anew, at once."""
+    for mutant in EVERY:
+        compile(mutated((ROOT / mutant.file).read_text(encoding="utf-8"), mutant), mutant.name, "exec")

@@ -84,6 +84,13 @@ def test_a_value_that_cannot_be_computed_fails_the_step_and_gives_its_slot_back(
     assert not run.effects
 
 
+def test_a_value_with_a_nul_character_fails_its_step_and_says_where_it_stands() -> None:
+    """No environment can hold it; a shell would see the rest of it cut off, or nothing start at all."""
+    run = begun({"a": {"env": {"X": "${{ params.p }}"}}}, params={"p": "a\0b"})
+    assert not turn.start_step(run, "a", 5.0, None)
+    assert "env.X: a value with a NUL character" in (run.state.steps["a"].error or {})["message"]
+
+
 def test_an_ended_attempt_frees_its_slot_and_makes_the_next_ready() -> None:
     run = begun(["a", "b"])
     started(run, "a")
