@@ -46,6 +46,11 @@ def state_record(state: WorkflowState) -> dict[str, Any]:
     return record
 
 
+def is_whole(record: dict[str, Any]) -> bool:
+    """Does a record that was read from `state.json` have all that this version would write?"""
+    return record.get("format") == STATE_FORMAT and all(name in record for name, _ in _LINES)
+
+
 def step_record(step: StepState) -> dict[str, Any]:
     """One step of `state.json`: status and attempt always, the rest where there is something to say."""
     record: dict[str, Any] = {"status": step.status, "attempt": step.attempt}
