@@ -59,7 +59,7 @@ class Loader:
     def run_of(self, workflow: str, history: History, entry: Entry | None = None) -> Run:
         """The run that committed events add up to. Raises JournalError when they do not."""
         try:
-            state = fold(history.entries)
+            state = fold(history.entries, history.base)
         except (IllegalTransitionError, TypeError, AttributeError, ValueError) as error:
             raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
         if state is None or state.id != workflow:

@@ -101,7 +101,7 @@ class Recovery:
             report.waiting.append(found.workflow)
         else:
             report.under_way += 1
-            self._driver.resume_run(run, torn_retry=isinstance(history.entries[-1][2], WorkflowReopened | StepReopened))
+            self._driver.resume_run(run, torn_retry=isinstance(history.last, WorkflowReopened | StepReopened))
 
     def _entry(self, found: Unfinished) -> Entry:
         """The entry of a job that is not taken up, from whatever can be read of it."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from hybrid_engine.model.events import Event
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import Stamp
+from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
 
 
@@ -56,9 +57,19 @@ class CommitLog(Protocol):
 
 
 class History(NamedTuple):
-    """What was committed of a workflow: (n, at, event), in order."""
+    """What was committed of a workflow: (n, at, event), in order.
+
+    Of a long one perhaps only the last part: then `base` is what the events before it add up to, to be folded on, and
+    `covered` the last of them."""
 
     entries: Sequence[tuple[int, Stamp, Event]]
+    base: WorkflowState | None = None
+    covered: Event | None = None
+
+    @property
+    def last(self) -> Event | None:
+        """The last event."""
+        return self.entries[-1][2] if self.entries else self.covered
 
 
 class Unfinished(NamedTuple):

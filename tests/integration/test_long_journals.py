@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from zlib import crc32
 
 import pytest
 from homes import a_home, a_workflow, commit
@@ -13,7 +15,15 @@ from hybrid_engine.files import journal, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.reader import FileReader
 from hybrid_engine.files.records import folded
+from hybrid_engine.files.snapshot import EVERY, Snapshots
+from hybrid_engine.files.snapshot import read as read_snapshot
+from hybrid_engine.files.store import FileStore
+from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model import events as e
+from hybrid_engine.rules.transitions import evolve, fold
+
+if TYPE_CHECKING:
+    from hybrid_engine.files.log.commit_log import FileLog
 
 NOTE = "x" * 100
 ROUNDS = 300
@@ -117,3 +127,150 @@ def test_requests_are_found_in_a_long_journal_without_decoding_the_rest(layout: 
     found = FileReader(layout).requests("w1")
     assert [(one["type"], one["by"], one["reason"]) for one in found] == [("cancel_requested", "ada", "enough")]
     assert folding == []
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
+class NoLog:
+    """A log with nothing in it."""
+
+    def settle(self, workflow: str) -> None:
+        pass
+
+
+def a_store(layout: Layout) -> FileStore:
+    return FileStore(layout, TemplateStore(layout), cast("FileLog", NoLog()))
+
+
+def loaded(layout: Layout) -> tuple[bytes, int]:
+    """The view of what the store tells of it, and how many events had to be folded by the engine for that."""
+    history = a_store(layout).history("w1")
+    assert history is not None
+    state = fold(history.entries, history.base)
+    assert state is not None
+    return views.render_state(views.state_record(state)), len(history.entries)
+
+
+def add(layout: Layout, first: int, *events: e.Event) -> None:
+    with open(layout.journal("w1"), "ab") as file:
+        file.write(journal.encode(first, "2026-11-20T09:00:00.000000Z", events))
+
+
+LONG_ENOUGH = 700
+LAST = 2 + 3 * LONG_ENOUGH
+
+
+@pytest.fixture
+def long(layout: Layout) -> Layout:
+    """Loaded once by an engine."""
+    a_workflow(layout, "w1", *a_long_story(LONG_ENOUGH))
+    assert loaded(layout) == (Path(layout.state("w1")).read_bytes(), 0)
+    return layout
+
+
+def test_of_a_long_journal_only_what_is_behind_its_snapshot_is_decoded(long: Layout) -> None:
+    decoded: list[int] = []
+    parse = journal.parse
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "parse", lambda data, start=0, known=0: count(decoded, parse(data, start, known)))
+        assert loaded(long)[0] == Path(long.state("w1")).read_bytes()
+        add(long, LAST + 1, e.WorkflowPaused("ada"))
+        with_snapshot = loaded(long)
+    assert sum(decoded) <= 5
+    Path(long.snapshot("w1")).unlink()
+    assert loaded(long)[0] == with_snapshot[0]
+
+
+def count(decoded: list[int], reading: journal.Reading) -> journal.Reading:
+    decoded.append(len(reading.entries))
+    return reading
+
+
+def test_a_short_journal_gets_no_snapshot(layout: Layout) -> None:
+    a_workflow(layout, "w1", *a_long_story(10))
+    loaded(layout)
+    assert not Path(layout.snapshot("w1")).exists()
+
+
+@pytest.mark.parametrize("wrong", ["cut", "changed", "of another program", "a folder", "empty"])
+def test_a_snapshot_that_is_not_whole_is_ignored(long: Layout, wrong: str) -> None:
+    path = Path(long.snapshot("w1"))
+    data = path.read_bytes()
+    path.unlink()
+    if wrong == "a folder":
+        path.mkdir()
+    elif wrong == "of another program":
+        body = data[:-19].replace(b'"by":"', b'"by":"9') + b"}"
+        path.write_bytes(b'%b,"crc":"%08x"}\n' % (body[:-1], crc32(body)))
+    else:
+        changed = data.replace(b'"running"', b'"retried"')
+        path.write_bytes({"cut": data[:-30], "changed": changed, "empty": b""}[wrong])
+    assert loaded(long)[0] == Path(long.state("w1")).read_bytes()
+
+
+def test_a_snapshot_of_other_bytes_is_ignored_so_damage_in_front_of_it_is_seen(long: Layout) -> None:
+    path = Path(long.journal("w1"))
+    path.write_bytes(path.read_bytes().replace(b'"n":5', b'"n":6', 1))
+    with pytest.raises(JournalError, match="line 5 is bad"):
+        loaded(long)
+
+
+def test_a_snapshot_of_more_than_the_journal_has_is_ignored(long: Layout) -> None:
+    path = Path(long.journal("w1"))
+    path.write_bytes(path.read_bytes()[: -len(path.read_bytes().splitlines(keepends=True)[-1])])
+    state = folded(journal.read(str(path)))
+    assert state is not None
+    assert loaded(long)[0] == views.render_state(views.state_record(state))
+
+
+def test_behind_a_snapshot_a_torn_tail_is_cut_and_damage_is_an_error(long: Layout) -> None:
+    path = Path(long.journal("w1"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"n":')
+    assert loaded(long)[0] == Path(long.state("w1")).read_bytes()
+    assert path.read_bytes() == whole
+    line = b'{"n":%d' % (LAST + 1)
+    add(long, LAST + 1, e.WorkflowPaused("ada"))
+    add(long, LAST + 2, e.WorkflowResumed("ada"))
+    path.write_bytes(path.read_bytes().replace(line, line + b"0"))
+    with pytest.raises(JournalError, match=f"line {LAST + 1} is bad"):
+        loaded(long)
+
+
+def test_the_last_event_is_known_whether_it_is_folded_already_or_not(long: Layout) -> None:
+    history = a_store(long).history("w1")
+    assert history is not None and isinstance(history.last, e.StepRetryScheduled)
+    add(long, LAST + 1, e.WorkflowPaused("ada"))
+    history = a_store(long).history("w1")
+    assert history is not None and isinstance(history.last, e.WorkflowPaused)
+
+
+def test_a_long_journal_that_tells_an_impossible_story_is_an_error(layout: Layout) -> None:
+    a_workflow(layout, "w1", *a_long_story(LONG_ENOUGH))
+    add(layout, LAST + 1, e.StepCompleted("one", 1))
+    with pytest.raises(JournalError, match="impossible story"):
+        loaded(layout)
+
+
+def test_a_snapshot_is_written_as_the_journal_grows(layout: Layout) -> None:
+    a_workflow(layout, "w1", e.WorkflowStarted())
+    snapshots, state = Snapshots(layout), folded(journal.read(layout.journal("w1")))
+    assert state is not None
+    written = []
+    for attempt in range(1, 2 * LONG_ENOUGH):
+        events = [e.StepStarted("one", attempt), e.StepRetryScheduled("one", attempt, "then", {"message": NOTE * 3})]
+        add(layout, state.seq + 1, *events)
+        for event in events:
+            evolve(state, event, state.seq + 1, "2026-11-20T09:00:00.000000Z")
+        snapshots.grown(state)
+        found = read_snapshot(layout, "w1", Path(layout.journal("w1")).read_bytes())
+        if found is not None and found.size not in written:
+            written.append(found.size)
+            assert found.state == state
+    size = Path(layout.journal("w1")).stat().st_size
+    assert len(written) == size // EVERY
+    Path(layout.snapshot("w1")).unlink()
+    add(layout, state.seq + 1, e.StepStarted("one", 2 * LONG_ENOUGH))
+    Snapshots(layout).grown(state)  # the journal is ahead of this state
+    assert not Path(layout.snapshot("w1")).exists()
