@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from hybrid_engine.errors import IllegalTransitionError, JobError, JournalError, TemplateError
-from hybrid_engine.files import atomic, dropbox, quarantine, queue, queueview, snapshot
+from hybrid_engine.files import atomic, dropbox, outputs, quarantine, queue, queueview, snapshot
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log.commit_log import FileLog
@@ -21,6 +21,7 @@ from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model.ids import parse_queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.words import Json
 from hybrid_engine.ports.storage import History, Unfinished
 from hybrid_engine.rules.transitions import fold
 
@@ -114,6 +115,17 @@ class FileStore:
 
     def settle(self, workflow: str) -> None:
         self._log.settle(workflow)
+
+    def write_output(self, workflow: str, step: str, number: int, data: bytes) -> dict[str, Json]:
+        try:
+            return outputs.write(self.layout, workflow, step, number, data)
+        except OSError as error:
+            if error.errno in atomic.PASSING:
+                raise
+            raise JobError(f"{error.strerror}: {error.filename}", code="not_kept") from None
+
+    def read_output(self, workflow: str, reference: dict[str, Any]) -> Json:
+        return outputs.read(self.layout, workflow, reference)
 
     def requeue(self, job: Job) -> None:
         self._log.requeue(job.id, queue.name_of(job))

@@ -33,7 +33,8 @@ _LINES = tuple((name, f'  "{name}": ') for name in sorted((*_STATE_FIELDS, "step
 """The fields in the order of the view, and how their lines begin."""
 
 _STEP_FIELDS = (
-    "started_at", "ended_at", "retry_at", "exit_code", "output", "error", "reason", "lost", "reopened_at_attempt",
+    "started_at", "ended_at", "retry_at", "exit_code", "output", "output_ref", "error", "reason", "lost",
+    "reopened_at_attempt",
 )  # fmt: skip
 
 

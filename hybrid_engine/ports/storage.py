@@ -14,6 +14,7 @@ from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.words import Json
 
 
 class Turn(NamedTuple):
@@ -110,6 +111,15 @@ class Store(Protocol):
 
     def settle(self, workflow: str) -> None:
         """Put what was committed of this workflow in its place now: a process is about to begin there."""
+
+    def write_output(self, workflow: str, step: str, number: int, data: bytes) -> dict[str, Json]:
+        """Keep a large output, as JSON, durably; returns the reference that an event may name. Any thread.
+
+        Raises OSError when the disk fails, JobError when it cannot be kept there at all.
+        """
+
+    def read_output(self, workflow: str, reference: dict[str, Any]) -> Json:
+        """The output that a reference names. Raises InputError when it is gone, or changed."""
 
     def requeue(self, job: Job) -> None:
         """The workflow goes on again: give it its place in the queue, behind its commit."""

@@ -315,3 +315,10 @@ def test_completion_offers_nothing_rather_than_fail(tmp_path: Path, monkeypatch:
 def test_the_shell_completes_what_a_command_takes(story: Layout, line: str, offers: list[str]) -> None:
     env = {"_HYBRID_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
     assert process(home=story.home, **env).stdout.split() == offers
+
+
+def test_a_large_output_shows_where_it_is_and_how_large(hybrid: Hybrid, layout: Layout) -> None:
+    reference = {"path": "steps/one/1/output.json", "bytes": 1_048_000, "sha256": "0" * 64}
+    a_workflow(layout, "big", *STARTED, e.StepCompleted("one", 1, None, 0, reference), e.WorkflowCompleted())
+    assert "1023.4 KiB in steps/one/1/output.json" in hybrid("show", "big").out
+    assert hybrid("show", "big", "--json").json["steps"]["one"]["output_ref"] == reference
