@@ -8,6 +8,7 @@ the index is made up for here while none runs.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ HEAD = 1 << 20
 """Bytes of the view in which its head must end; it grows with the slots and the problems, not with the queue."""
 SLACK_NS = 10_000_000_000
 """How long before the index was last written a row may have been on its way to it."""
+STALE_NS = 30_000_000_000
+"""How long after a change of the queue its view may still be on its way, also while the disk is busy."""
 CHUNK = 2_000
 REQUESTS = frozenset({"cancel_requested", "workflow_paused", "workflow_resumed", "workflow_reopened"})
 """Events that people ask for."""
@@ -131,10 +134,28 @@ class FileReader:
         found.update(queued_ids(self.layout))
         return found
 
-    def pulse(self) -> str | None:
-        """What seems wrong with a living engine, seen from outside of it."""
+    def troubles(self) -> list[str]:
+        if self.engine() is None:
+            return []
         said = heartbeat.read(self.layout)
-        return said.problem() if said is not None else None
+        hanging = said.problem() if said is not None else None
+        told = [f"daemon: {hanging}"] if hanging is not None else []
+        return told + (["queue-state.json: " + late] if (late := self._late_view()) is not None else [])
+
+    def _late_view(self) -> str | None:
+        """Is the view of the queue much older than the queue? An old view of a queue at rest is none too late."""
+        head = self.queue_head()
+        try:
+            mtime = queueview.queue_mtime(self.layout)
+            if head.get("queue_mtime_ns") == mtime or time.time_ns() - mtime < STALE_NS:
+                return None
+            queued = len(queued_ids(self.layout))
+        except OSError as error:
+            return f"{error.filename} cannot be looked at: {error.strerror}"
+        shown = (head.get("counts") or {}).get("total")
+        if shown == queued:
+            return None
+        return f"it is late: it shows {shown or 0} jobs as of {head.get('updated_at')}, and {queued} are in the queue"
 
     def inbox(self) -> dict[str, int]:
         waiting = sum(not name.startswith(".") for name in os.listdir(self.layout.inbox))
