@@ -179,7 +179,19 @@ def _serve(
         FileViews(layout, log), Indexed(writer, layout), background, reactor, now, work, health, about,
         lambda: executor.running,
     )  # fmt: skip
-    driver = Driver(store, log, executor, reactor, projector, now, gate, work, grace=settings.grace, boot=boot)
+    driver = Driver(
+        store,
+        log,
+        executor,
+        reactor,
+        projector,
+        now,
+        gate,
+        work,
+        grace=settings.grace,
+        boot=boot,
+        background=background,
+    )
 
     def put_aside(workflow: str, why: str) -> None:
         driver.put_aside(workflow, why)

@@ -13,6 +13,8 @@ from hybrid_engine.cli.output import complain, emit, facts, note, one_line, say,
 from hybrid_engine.cli.words import count, size, took
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hybrid_engine.engine.queries import Queries
     from hybrid_engine.files.layout import Layout
     from hybrid_engine.settings import Settings
@@ -21,6 +23,8 @@ NOT_RUNNING = 3
 PATIENCE = 1.0
 """Seconds for which the lock may be held by somebody who is no daemon: a `hybrid enqueue`."""
 PAUSE = 0.02
+FEW_INODES = 100
+"""Below this the daemon says so, too."""
 
 
 def start(
@@ -111,7 +115,7 @@ def status(as_json: options.Json = False) -> int:
         "inbox": queries.home.inbox(),
         "workflows": queries.counts(),
     }
-    found["problems"] = [*((found["engine"] or {}).get("problems") or []), *_home_problems()]
+    found["problems"] = [*((found["engine"] or {}).get("problems") or []), *queries.home.troubles(), *_home_problems()]
     if as_json:
         emit(found)
     else:
@@ -123,16 +127,26 @@ def status(as_json: options.Json = False) -> int:
 def _home_problems() -> list[str]:
     """What is seen of the disk from here: the daemon cannot write its own word of it there."""
     settings = options.settings()
-    disk = os.statvfs(settings.home)
-    free, wanted = disk.f_bavail * disk.f_frsize, min(settings.min_free, disk.f_blocks * disk.f_frsize // 50)
-    told = []
+    layout = settings.layout
+    told: list[str] = []
+    for folder in (layout.home, layout.workflows):
+        try:
+            told += _disk_problems(os.statvfs(folder), settings.min_free)
+        except OSError as error:
+            told.append(f"home: {folder} cannot be looked at: {error.strerror}")
+    parts = (layout.home, layout.private, layout.log, layout.inbox, layout.queue, layout.workflows)
+    shut = next((folder for folder in parts if os.path.isdir(folder) and not os.access(folder, os.W_OK)), None)
+    if shut is not None:
+        told.append(f"home: {shut} cannot be written to")
+    return list(dict.fromkeys(told))
+
+
+def _disk_problems(disk: os.statvfs_result, min_free: int) -> Iterator[str]:
+    free, wanted = disk.f_bavail * disk.f_frsize, min(min_free, disk.f_blocks * disk.f_frsize // 50)
     if free < wanted:
-        told.append(f"disk: only {size(free)} are free; nothing new is started below {size(wanted)}")
-    if disk.f_files and not disk.f_favail:
-        told.append("disk: no inodes are free; nothing can be created")
-    if not os.access(settings.home, os.W_OK):
-        told.append(f"home: {settings.home} cannot be written to")
-    return told
+        yield f"disk: only {size(free)} are free; nothing new is started below {size(wanted)}"
+    if disk.f_files and disk.f_favail < FEW_INODES:
+        yield f"disk: only {disk.f_favail} more files can be made on this file system: it has no more inodes"
 
 
 def _tell_engine(found: dict[str, Any], queries: Queries) -> None:

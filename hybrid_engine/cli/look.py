@@ -10,7 +10,7 @@ import typer
 from hybrid_engine.cli import options
 from hybrid_engine.cli.output import emit, facts, note, one_line, say, say_styled, status_word
 from hybrid_engine.cli.tables import lines, table
-from hybrid_engine.cli.words import ago, count, moment, took
+from hybrid_engine.cli.words import ago, count, moment, size, took
 from hybrid_engine.model.words import FINAL_WORKFLOW
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _said(step: dict[str, Any]) -> str | None:
         return f"{progress.get('percent', 0):g} % {progress.get('message') or ''}".strip()
     if step.get("output") is not None:
         return json.dumps(step["output"], ensure_ascii=False)
+    if step.get("output_ref"):
+        return f"{size(step['output_ref']['bytes'])} in {step['output_ref']['path']}"
     return str(step["reason"]) if step.get("reason") else None
 
 

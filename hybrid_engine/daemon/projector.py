@@ -186,6 +186,7 @@ class Projector:
     def _write(self, run: Run) -> None:
         try:
             self._views.write_state(run.id, self._views.state_bytes(run.state))
+            self._views.grown(run.state)
         except OSError as error:
             self._health.disk(error)
             self._stale[run.id] = run

@@ -19,6 +19,7 @@ from hybrid_engine.engine.arrivals import Arrivals
 from hybrid_engine.engine.dispatcher import Dispatcher
 from hybrid_engine.engine.gate import Gate
 from hybrid_engine.engine.loader import Loader
+from hybrid_engine.engine.outputs import OutputKeeper
 from hybrid_engine.engine.performer import Performer
 from hybrid_engine.engine.recorder import Recorder
 from hybrid_engine.engine.run import Begin, Mail, Run, Woken
@@ -36,7 +37,7 @@ from hybrid_engine.model.stamps import stamp
 from hybrid_engine.model.waits import DISK, FOR_A_SLOT, PERSON, POOL, RETRY, Wait
 from hybrid_engine.ports.execution import Executor
 from hybrid_engine.ports.reactor import Reactor
-from hybrid_engine.ports.storage import CommitLog, Store
+from hybrid_engine.ports.storage import CommitLog, Store, Syncer
 
 AGAIN = 1.0
 """Seconds until what the machine did not allow is tried again."""
@@ -58,6 +59,7 @@ class Driver:
         *,
         grace: float,
         boot: str | None = None,
+        background: Syncer | None = None,
     ) -> None:
         self.backlog = work.backlog
         self.runs = work.runs
@@ -72,6 +74,7 @@ class Driver:
         self._boot = boot
         self.loader = Loader(store)
         self.recorder = Recorder(log, reactor, self._committed, watcher.disk, self._broken)
+        self._outputs = OutputKeeper(store, reactor, watcher, background, self._is_wanted, self._deliver_outcome)
         self._performer = Performer(executor, store, reactor, watcher, clock, self._outcome, self._wake)
         self._dirty: dict[str, Run] = {}
         self._to_commit: dict[str, Run] = {}
@@ -456,9 +459,19 @@ class Driver:
             self._dirty[run.id] = run
 
     def _outcome(self, outcome: Outcome) -> None:
+        if not self._outputs.takes(outcome):
+            self._deliver_outcome(outcome)
+
+    def _deliver_outcome(self, outcome: Outcome) -> None:
         run = self.runs.get(outcome.workflow)
         if run is not None:
             self._deliver(run, outcome)
+
+    def _is_wanted(self, outcome: Outcome) -> bool:
+        """Is it the outcome of an attempt that is under way?"""
+        run = self.runs.get(outcome.workflow)
+        step = run.state.steps.get(outcome.step) if run is not None and not run.stuck else None
+        return step is not None and step.status == "running" and step.attempt == outcome.number
 
     def _progress(self, workflow: str, step: str, number: int, percent: float, message: str | None) -> None:
         run = self.runs.get(workflow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybrid_engine.engine import turn
+from hybrid_engine.engine.outputs import LargeOutputs
 from hybrid_engine.engine.run import Run
 from hybrid_engine.errors import IllegalTransitionError, JournalError
 from hybrid_engine.model.entry import Entry
@@ -45,7 +46,8 @@ class Loader:
         is_new = job is not None
         job = job or self._fresh.pop(entry.id, None) or self._store.job(entry.id, entry.name)
         event = turn.created_event(job)
-        run = Run(job, entry, self.plan(job.version, job.id), evolve(None, event, 1, job.queued_at))
+        state = evolve(None, event, 1, job.queued_at)
+        run = Run(job, entry, self.plan(job.version, job.id), state, LargeOutputs(self._store, state))
         run.at = at
         if is_new:
             run.events.append(event)
@@ -59,10 +61,11 @@ class Loader:
     def run_of(self, workflow: str, history: History, entry: Entry | None = None) -> Run:
         """The run that committed events add up to. Raises JournalError when they do not."""
         try:
-            state = fold(history.entries)
+            state = fold(history.entries, history.base)
         except (IllegalTransitionError, TypeError, AttributeError, ValueError) as error:
             raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
         if state is None or state.id != workflow:
             raise JournalError(f"the journal of {workflow} is that of another workflow")
         job = turn.job_of(state)
-        return Run(job, entry or Entry.of(job), self.plan(state.version, workflow), state)
+        plan = self.plan(state.version, workflow)
+        return Run(job, entry or Entry.of(job), plan, state, LargeOutputs(self._store, state))

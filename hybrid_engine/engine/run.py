@@ -13,6 +13,7 @@ from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.stamps import Stamp
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.ports.storage import Turn
+from hybrid_engine.rules.context import NONE_LOADED, Outputs
 from hybrid_engine.rules.decisions import Frontier, Plan
 
 __all__ = ["Begin", "Entry", "Mail", "Run", "Signal", "Woken"]
@@ -57,12 +58,14 @@ class Run:
         "viewing",
     )  # fmt: skip
 
-    def __init__(self, job: Job, entry: Entry, plan: Plan, state: WorkflowState) -> None:
+    def __init__(
+        self, job: Job, entry: Entry, plan: Plan, state: WorkflowState, outputs: Outputs = NONE_LOADED
+    ) -> None:
         self.job = job
         self.entry = entry
         self.plan = plan
         self.state = state
-        self.frontier = Frontier(plan, state)
+        self.frontier = Frontier(plan, state, outputs)
         self.mailbox: list[Mail] = []
         self.events: list[Event] = []
         self.at: Stamp = ""

@@ -136,7 +136,7 @@ def start_step(run: Run, name: str, grace: float, boot: str | None) -> bool:
     """Begin an attempt of a step that was given a slot; False when it takes none because it cannot begin."""
     run.ready.discard(name)
     try:
-        attempt = resolve(run.state, run.plan.template, run.plan.definition(name), name, grace)
+        attempt = resolve(run.state, run.plan.template, run.plan.definition(name), name, grace, run.frontier.outputs)
     except ExpressionError as error:
         number = run.state.steps[name].attempt
         record(run, e.StepFailed(name, number, {"kind": "expression", "message": str(error)}))
@@ -217,4 +217,4 @@ def _reopen(run: Run, signal: Signal) -> None:
 def _reopen_steps(run: Run, retry: e.WorkflowReopened) -> None:
     for event in reopening(run.state, run.plan, retry.from_step, retry.steps or ()):
         record(run, event)
-    run.frontier = Frontier(run.plan, run.state)
+    run.frontier = Frontier(run.plan, run.state, run.frontier.outputs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -39,6 +39,7 @@ class Entry:
 @dataclass(slots=True)
 class Reading:
     """What a journal file holds. `good` bytes from its start are sound lines; `tail` is what lies behind them.
+    `known` events before the first of `entries` were not read, because they are known from elsewhere.
 
     `torn`: the tail is the rest of a write that a crash cut short, and may be cut. `damage`: a sentence when a bad
     line is followed by a later write's good ones; such a journal must not be used or changed.
@@ -48,6 +49,12 @@ class Reading:
     good: int = 0
     tail: bytes = b""
     damage: str | None = None
+    known: int = 0
+
+    @property
+    def n(self) -> int:
+        """The number of the last sound event."""
+        return self.known + len(self.entries)
 
     @property
     def torn(self) -> bool:
@@ -102,14 +109,14 @@ def read(path: str) -> Reading:
     return parse(data)
 
 
-def parse(data: bytes) -> Reading:
-    """`read` of the bytes of a journal. Never raises for bad bytes, whatever they are."""
-    reading = Reading()
-    start = 0
+def parse(data: bytes, start: int = 0, known: int = 0) -> Reading:
+    """`read` of the bytes of a journal, of which the `known` events before byte `start` are known from elsewhere. Never
+    raises for bad bytes, whatever they are."""
+    reading = Reading(good=start, known=known)
     while start < len(data):
         end = data.find(b"\n", start)
         record = _decode(data[start:end]) if end >= 0 else None
-        if record is None or record.get("n") != len(reading.entries) + 1:
+        if record is None or record.get("n") != reading.n + 1:
             reading.tail = data[start:]
             reading.damage = _damage(reading, data[start:])
             return reading
@@ -129,9 +136,34 @@ def _entry(record: dict[str, object]) -> Entry:
         raise NewerJournalError(f"event {n} ({type_}) has fields that this version does not know: {error}") from None
 
 
+def number_of_last(data: bytes) -> int | None:
+    """The number of the last line in these bytes of a journal; None when it is not a whole and sound one."""
+    if not data.endswith(b"\n"):
+        return None
+    record = _decode(data[data.rfind(b"\n", 0, -1) + 1 : -1])
+    number = record.get("n") if record is not None else None
+    return number if isinstance(number, int) else None
+
+
+def find(data: bytes, types: Collection[str]) -> Iterator[Entry]:
+    """The sound events of these types, in order; the lines of others are not even decoded."""
+    for start in sorted({start for type_ in types for start in _lines_with(data, b'"type":"%b"' % type_.encode())}):
+        record = _decode(data[start : data.find(b"\n", start)])
+        if record is not None and record["type"] in types:
+            yield _entry(record)
+
+
+def _lines_with(data: bytes, mark: bytes) -> Iterator[int]:
+    """Where the whole lines begin that hold the mark."""
+    at = data.find(mark)
+    while at >= 0 and (end := data.find(b"\n", at)) >= 0:
+        yield data.rfind(b"\n", 0, at) + 1
+        at = data.find(mark, end)
+
+
 def _damage(reading: Reading, tail: bytes) -> str | None:
     """Why the bad bytes at the start of `tail` are damage, or None when they are a torn write."""
-    expected = len(reading.entries) + 1
+    expected = reading.n + 1
     for number, line in enumerate(tail.split(b"\n")):
         record = _decode(line)
         if record is None:

@@ -118,6 +118,9 @@ class Layout:
     def state(self, workflow: str) -> str:
         return f"{self.workflow(workflow)}/state.json"
 
+    def snapshot(self, workflow: str) -> str:
+        return os.path.join(self.workflow(workflow), "snapshot.json")
+
     def progress(self, workflow: str) -> str:
         return os.path.join(self.workflow(workflow), "progress.json")
 

@@ -1,21 +1,22 @@
 """Looking at a home from outside of its engine, as `ports.looking.Looking` asks for it. Nothing is written here.
 
-A record comes from the journal, folded; views are used where being a little late does no harm. What an engine would
-keep up to date in `queue-state.json` and in the index is made up for here while none runs.
+A record comes from the journal, folded, or from its view when that is as new as the last line of a long one; other
+views are used where being a little late does no harm. What an engine would keep up to date in `queue-state.json` and in
+the index is made up for here while none runs.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from hybrid_engine.errors import HomeError, JournalError
-from hybrid_engine.files import atomic, dropbox, heartbeat, lock, queue, queueview, views
-from hybrid_engine.files.journal import Reading
+from hybrid_engine.files import atomic, dropbox, heartbeat, journal, lock, queue, queueview, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log import overlay
-from hybrid_engine.files.records import Records, folded, queued_ids, read_state, workflow_ids
+from hybrid_engine.files.records import Records, folded, queued_ids, read_state, view_of_long, workflow_ids
 from hybrid_engine.model.ids import is_id
 from hybrid_engine.model.jsontext import decode
 from hybrid_engine.ports.looking import LogFile, Record, Rows
@@ -24,6 +25,8 @@ HEAD = 1 << 20
 """Bytes of the view in which its head must end; it grows with the slots and the problems, not with the queue."""
 SLACK_NS = 10_000_000_000
 """How long before the index was last written a row may have been on its way to it."""
+STALE_NS = 30_000_000_000
+"""How long after a change of the queue its view may still be on its way, also while the disk is busy."""
 CHUNK = 2_000
 REQUESTS = frozenset({"cancel_requested", "workflow_paused", "workflow_resumed", "workflow_reopened"})
 """Events that people ask for."""
@@ -45,10 +48,13 @@ class FileReader:
             return None  # where the lock cannot be opened for writing, nobody can be the engine
 
     def record(self, workflow: str) -> Record | None:
-        path = self.layout.journal(workflow)
-        reading = self._journal(workflow)
+        logged = self._logged(workflow)
+        record = view_of_long(self.layout, workflow, logged)
+        if record is not None:
+            return self._with_progress(record)
+        reading = journal.parse(overlay.read_whole(self.layout, workflow, logged))
         if reading.damage:
-            raise JournalError(f"{path}: {reading.damage} (see `hybrid doctor`)")
+            raise JournalError(f"{self.layout.journal(workflow)}: {reading.damage} (see `hybrid doctor`)")
         state = folded(reading)
         if state is not None:
             return self._with_progress(views.state_record(state))
@@ -57,9 +63,9 @@ class FileReader:
         except FileNotFoundError:
             return None
 
-    def _journal(self, workflow: str) -> Reading:
-        """The journal with what the log has beyond it."""
-        return overlay.read_journal(self.layout, workflow, engine_lives=self.engine() is not None)
+    def _logged(self, workflow: str) -> list[bytes]:
+        """What the log has beyond the journal."""
+        return overlay.lines_of(self.layout, workflow, engine_lives=self.engine() is not None)
 
     def _with_progress(self, record: Record) -> Record:
         """What running steps say of themselves stands in a view of its own."""
@@ -128,10 +134,28 @@ class FileReader:
         found.update(queued_ids(self.layout))
         return found
 
-    def pulse(self) -> str | None:
-        """What seems wrong with a living engine, seen from outside of it."""
+    def troubles(self) -> list[str]:
+        if self.engine() is None:
+            return []
         said = heartbeat.read(self.layout)
-        return said.problem() if said is not None else None
+        hanging = said.problem() if said is not None else None
+        told = [f"daemon: {hanging}"] if hanging is not None else []
+        return told + (["queue-state.json: " + late] if (late := self._late_view()) is not None else [])
+
+    def _late_view(self) -> str | None:
+        """Is the view of the queue much older than the queue? An old view of a queue at rest is none too late."""
+        head = self.queue_head()
+        try:
+            mtime = queueview.queue_mtime(self.layout)
+            if head.get("queue_mtime_ns") == mtime or time.time_ns() - mtime < STALE_NS:
+                return None
+            queued = len(queued_ids(self.layout))
+        except OSError as error:
+            return f"{error.filename} cannot be looked at: {error.strerror}"
+        shown = (head.get("counts") or {}).get("total")
+        if shown == queued:
+            return None
+        return f"it is late: it shows {shown or 0} jobs as of {head.get('updated_at')}, and {queued} are in the queue"
 
     def inbox(self) -> dict[str, int]:
         with os.scandir(self.layout.inbox) as entries:
@@ -144,10 +168,9 @@ class FileReader:
 
     def requests(self, workflow: str) -> list[dict[str, Any]]:
         asked = []
-        for entry in self._journal(workflow).entries:
-            if entry.event.TYPE in REQUESTS:
-                by, reason = getattr(entry.event, "by", None), getattr(entry.event, "reason", None)
-                asked.append({"type": entry.event.TYPE, "at": entry.at, "by": by, "reason": reason})
+        for entry in journal.find(overlay.read_whole(self.layout, workflow, self._logged(workflow)), REQUESTS):
+            by, reason = getattr(entry.event, "by", None), getattr(entry.event, "reason", None)
+            asked.append({"type": entry.event.TYPE, "at": entry.at, "by": by, "reason": reason})
         return asked
 
     def template(self, workflow: str) -> dict[str, Any]:

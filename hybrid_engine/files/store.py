@@ -10,9 +10,10 @@ import json
 import os
 from collections.abc import Iterator
 from typing import Any
+from zlib import crc32
 
-from hybrid_engine.errors import JobError, JournalError, TemplateError
-from hybrid_engine.files import atomic, dropbox, quarantine, queue, queueview
+from hybrid_engine.errors import IllegalTransitionError, JobError, JournalError, TemplateError
+from hybrid_engine.files import atomic, dropbox, outputs, quarantine, queue, queueview, snapshot
 from hybrid_engine.files import journal as journals
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log.commit_log import FileLog
@@ -20,7 +21,9 @@ from hybrid_engine.files.templates import TemplateStore
 from hybrid_engine.model.ids import parse_queue_name
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.words import Json
 from hybrid_engine.ports.storage import History, Unfinished
+from hybrid_engine.rules.transitions import fold
 
 
 class FileStore:
@@ -30,6 +33,7 @@ class FileStore:
         self.layout = layout
         self._templates = templates
         self._log = log
+        self._snapshots = snapshot.Snapshots(layout)
 
     # --- what is known
 
@@ -73,23 +77,55 @@ class FileStore:
         self._log.settle(workflow)
         path = self.layout.journal(workflow)
         try:
-            reading = journals.read(path)
+            data = atomic.read(path)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             if error.errno in atomic.PASSING:
                 raise
             raise JournalError(f"{path}: cannot be read: {error.strerror}") from None
+        known = snapshot.read(self.layout, workflow, data) if len(data) >= snapshot.EVERY else None
+        reading = journals.parse(data, known.size, known.state.seq) if known else journals.parse(data)
         if reading.damage:
             raise JournalError(f"{path}: {reading.damage}")
         if reading.torn:
             journals.cut_torn_tail(path, reading)
-        if not reading.entries:
+        if not reading.n:
             return None
-        return History([(entry.n, entry.at, entry.event) for entry in reading.entries])
+        entries = [(entry.n, entry.at, entry.event) for entry in reading.entries]
+        history = History(entries, known.state, known.last) if known else History(entries)
+        grown = reading.good - (known.size if known else 0)
+        return history if grown < snapshot.EVERY else self._folded(workflow, history, data[: reading.good])
+
+    def _folded(self, workflow: str, history: History, data: bytes) -> History:
+        """The same history, folded already, because it is long; what it adds up to is kept beside it."""
+        last = history.last
+        try:
+            state = fold(history.entries, history.base)
+        except (IllegalTransitionError, TypeError, AttributeError, ValueError) as error:
+            raise JournalError(f"the journal of {workflow} tells an impossible story: {error}") from None
+        if state is not None and state.id == workflow:
+            try:
+                self._snapshots.write(state, len(data), crc32(data))
+            except OSError:
+                pass  # it can be made the next time
+        return History((), state, last)
 
     # --- what follows from commits
 
     def settle(self, workflow: str) -> None:
         self._log.settle(workflow)
+
+    def write_output(self, workflow: str, step: str, number: int, data: bytes) -> dict[str, Json]:
+        try:
+            return outputs.write(self.layout, workflow, step, number, data)
+        except OSError as error:
+            if error.errno in atomic.PASSING:
+                raise
+            raise JobError(f"{error.strerror}: {error.filename}", code="not_kept") from None
+
+    def read_output(self, workflow: str, reference: dict[str, Any]) -> Json:
+        return outputs.read(self.layout, workflow, reference)
 
     def requeue(self, job: Job) -> None:
         self._log.requeue(job.id, queue.name_of(job))

@@ -33,7 +33,8 @@ _LINES = tuple((name, f'  "{name}": ') for name in sorted((*_STATE_FIELDS, "step
 """The fields in the order of the view, and how their lines begin."""
 
 _STEP_FIELDS = (
-    "started_at", "ended_at", "retry_at", "exit_code", "output", "error", "reason", "lost", "reopened_at_attempt",
+    "started_at", "ended_at", "retry_at", "exit_code", "output", "output_ref", "error", "reason", "lost",
+    "reopened_at_attempt",
 )  # fmt: skip
 
 
@@ -44,6 +45,11 @@ def state_record(state: WorkflowState) -> dict[str, Any]:
     record["progress"] = _progress(state)
     record["format"] = STATE_FORMAT
     return record
+
+
+def is_whole(record: dict[str, Any]) -> bool:
+    """Does a record that was read from `state.json` have all that this version would write?"""
+    return record.get("format") == STATE_FORMAT and all(name in record for name, _ in _LINES)
 
 
 def step_record(step: StepState) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from hybrid_engine.files import atomic, journal, queueview, records, views
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.log.commit_log import FileLog
+from hybrid_engine.files.snapshot import Snapshots
 from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.state import WorkflowState
 
@@ -19,12 +20,16 @@ class FileViews:
     def __init__(self, layout: Layout, log: FileLog) -> None:
         self._layout = layout
         self._log = log
+        self._snapshots = Snapshots(layout)
 
     def state_bytes(self, state: WorkflowState) -> bytes:
         return views.render_state(views.state_record(state))
 
     def write_state(self, workflow: str, data: bytes) -> None:
         self._write(workflow, self._layout.state(workflow), data)
+
+    def grown(self, state: WorkflowState) -> None:
+        self._snapshots.grown(state)
 
     def write_progress(self, workflow: str, progress: Mapping[str, tuple[float, str | None]]) -> None:
         path = self._layout.progress(workflow)

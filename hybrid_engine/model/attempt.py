@@ -55,7 +55,8 @@ class Attempt:
 
 @dataclass(slots=True)
 class Outcome:
-    """How an attempt ended. `error` is {kind, message, …} unless it completed.
+    """How an attempt ended. `error` is {kind, message, …} unless it completed. `output_ref` stands in place of a large
+    output, once that is in a file.
 
     `lost` means that nobody knows: the attempt died together with the engine, its worker's host or the machine.
     """
@@ -67,6 +68,7 @@ class Outcome:
     output: Json = None
     exit_code: int | None = None
     error: dict[str, Json] | None = None
+    output_ref: dict[str, Json] | None = None
 
     @property
     def key(self) -> str:

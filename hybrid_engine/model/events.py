@@ -143,10 +143,14 @@ class StepProgressed(StepEvent):
 
 @dataclass(slots=True)
 class StepCompleted(StepEvent):
+    """`output_ref` stands in place of a large output: {path below the workflow's folder, bytes, sha256} of a file that
+    was durable before this was committed."""
+
     TYPE: ClassVar[str] = "step_completed"
     attempt: int
     output: Json = None
     exit_code: int | None = None
+    output_ref: dict[str, Json] | None = None
 
 
 @dataclass(slots=True)

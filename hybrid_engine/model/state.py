@@ -29,6 +29,7 @@ class StepState:
     message: str | None = None
     reason: str | None = None
     boot: str | None = None
+    output_ref: dict[str, Json] | None = None
 
     @property
     def is_final(self) -> bool:

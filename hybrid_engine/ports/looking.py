@@ -66,6 +66,9 @@ class Looking(Protocol):
     def engine(self) -> dict[str, Any] | None:
         """What the engine that holds the home says of itself (pid, host, started_at …); None when there is none."""
 
+    def troubles(self) -> list[str]:
+        """What seems wrong with a living engine, seen from outside: it hangs, or what it shows is late."""
+
     def record(self, workflow: str) -> Record | None:
         """All that is known of an accepted workflow; None when there is no such. Raises JournalError."""
 

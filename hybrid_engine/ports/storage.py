@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from hybrid_engine.model.events import Event
 from hybrid_engine.model.job import Job
 from hybrid_engine.model.stamps import Stamp
+from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
+from hybrid_engine.model.words import Json
 
 
 class Turn(NamedTuple):
@@ -56,9 +58,19 @@ class CommitLog(Protocol):
 
 
 class History(NamedTuple):
-    """What was committed of a workflow: (n, at, event), in order."""
+    """What was committed of a workflow: (n, at, event), in order.
+
+    Of a long one perhaps only the last part: then `base` is what the events before it add up to, to be folded on, and
+    `covered` the last of them."""
 
     entries: Sequence[tuple[int, Stamp, Event]]
+    base: WorkflowState | None = None
+    covered: Event | None = None
+
+    @property
+    def last(self) -> Event | None:
+        """The last event."""
+        return self.entries[-1][2] if self.entries else self.covered
 
 
 class Unfinished(NamedTuple):
@@ -99,6 +111,15 @@ class Store(Protocol):
 
     def settle(self, workflow: str) -> None:
         """Put what was committed of this workflow in its place now: a process is about to begin there."""
+
+    def write_output(self, workflow: str, step: str, number: int, data: bytes) -> dict[str, Json]:
+        """Keep a large output, as JSON, durably; returns the reference that an event may name. Any thread.
+
+        Raises OSError when the disk fails, JobError when it cannot be kept there at all.
+        """
+
+    def read_output(self, workflow: str, reference: dict[str, Any]) -> Json:
+        """The output that a reference names. Raises InputError when it is gone, or changed."""
 
     def requeue(self, job: Job) -> None:
         """The workflow goes on again: give it its place in the queue, behind its commit."""

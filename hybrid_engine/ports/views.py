@@ -17,6 +17,9 @@ class Views(Protocol):
 
     def write_state(self, workflow: str, data: bytes) -> None: ...
 
+    def grown(self, state: WorkflowState) -> None:
+        """Everything of this state is committed: what spares folding a long history may be brought up to date."""
+
     def write_progress(self, workflow: str, progress: Mapping[str, tuple[float, str | None]]) -> None:
         """What running steps say of themselves, by step: (percent, message); nothing left: the view goes."""
 

@@ -7,13 +7,20 @@ from hybrid_engine.model.attempt import Attempt
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Step, Template
 from hybrid_engine.model.words import Json
-from hybrid_engine.rules.context import names_of
+from hybrid_engine.rules.context import NONE_LOADED, Outputs, names_of
 from hybrid_engine.rules.expressions import evaluate
 
 
-def resolve(state: WorkflowState, template: Template, definition: Step, address: str, grace: float) -> Attempt:
+def resolve(
+    state: WorkflowState,
+    template: Template,
+    definition: Step,
+    address: str,
+    grace: float,
+    outputs: Outputs = NONE_LOADED,
+) -> Attempt:
     """The next attempt of the step. Raises ExpressionError when a value of it cannot be computed."""
-    names = names_of(state)
+    names = names_of(state, outputs)
     env = {**template.env, **definition.env}
     arguments = evaluate(definition.with_, names) if definition.with_ else {}
     return Attempt(

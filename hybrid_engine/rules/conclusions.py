@@ -19,7 +19,7 @@ def conclude(state: WorkflowState, definition: Step, outcome: Outcome, now: date
     if step is None or step.status != "running" or step.attempt != outcome.number:
         return None
     if outcome.kind == "completed":
-        return e.StepCompleted(outcome.step, outcome.number, outcome.output, outcome.exit_code)
+        return e.StepCompleted(outcome.step, outcome.number, outcome.output, outcome.exit_code, outcome.output_ref)
     if state.cancel_requested_at or outcome.kind == "cancelled":
         return e.StepCancelled(outcome.step, outcome.number)
     return _after_failure(state, step, definition, outcome, now)

@@ -14,7 +14,7 @@ from hybrid_engine.model.effects import Effect, Record, StartStep, StopAttempt, 
 from hybrid_engine.model.state import StepState, WorkflowState
 from hybrid_engine.model.template import Step, Template
 from hybrid_engine.model.words import FINAL_STEP
-from hybrid_engine.rules.context import names_of
+from hybrid_engine.rules.context import NONE_LOADED, Outputs, names_of
 from hybrid_engine.rules.expressions import evaluate_condition
 from hybrid_engine.rules.readers import Readers
 
@@ -56,12 +56,14 @@ class Plan:
 
 
 class Frontier:
-    """How many needs of each step are not final yet. `blocked` are steps that a failure upstream keeps from running."""
+    """How many needs of each step are not final yet. `blocked` are steps that a failure upstream keeps from running.
+    `outputs` are the large ones, for conditions."""
 
-    __slots__ = ("blocked", "plan", "unmet")
+    __slots__ = ("blocked", "outputs", "plan", "unmet")
 
-    def __init__(self, plan: Plan, state: WorkflowState) -> None:
+    def __init__(self, plan: Plan, state: WorkflowState, outputs: Outputs = NONE_LOADED) -> None:
         self.plan = plan
+        self.outputs = outputs
         self.unmet = dict(plan.waits)
         self.blocked: dict[str, str] = {}
         if state.done:
@@ -145,12 +147,12 @@ def _consider(state: WorkflowState, frontier: Frontier, name: str) -> Iterator[E
         if state.status != "paused":
             yield StartStep(name)
     else:
-        yield from _consider_condition(state, definition, name)
+        yield from _consider_condition(state, definition, name, frontier.outputs)
 
 
-def _consider_condition(state: WorkflowState, definition: Step, name: str) -> Iterator[Effect]:
+def _consider_condition(state: WorkflowState, definition: Step, name: str, outputs: Outputs) -> Iterator[Effect]:
     try:
-        holds = evaluate_condition(definition.if_, names_of(state))
+        holds = evaluate_condition(definition.if_, names_of(state, outputs))
     except ExpressionError as error:
         yield Record(e.StepFailed(name, 0, {"kind": "expression", "message": f"if: {error.message}"}))
         return

@@ -203,6 +203,7 @@ def _step_progressed(step: StepState, event: e.StepProgressed, at: Stamp) -> Non
 def _step_completed(step: StepState, event: e.StepCompleted, at: Stamp) -> None:
     step.ended_at = at
     step.output = event.output
+    step.output_ref = event.output_ref
     step.exit_code = event.exit_code
     step.error = step.percent = step.message = None
 
@@ -232,9 +233,14 @@ def _step_cancelled(step: StepState, event: e.StepCancelled, at: Stamp) -> None:
     step.retry_at = None
 
 
+_OF_ATTEMPTS = (
+    "started_at", "ended_at", "retry_at", "exit_code", "output", "output_ref", "error", "percent", "message", "reason",
+)  # fmt: skip
+
+
 def _step_reopened(step: StepState, event: e.StepReopened, at: Stamp) -> None:
     attempt = step.attempt
-    for name in ("started_at", "ended_at", "retry_at", "exit_code", "output", "error", "percent", "message", "reason"):
+    for name in _OF_ATTEMPTS:
         setattr(step, name, None)
     step.lost = 0
     step.attempt = step.reopened_at_attempt = attempt

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any
@@ -26,7 +27,7 @@ from hybrid_engine.engine.recovery import Recovery
 from hybrid_engine.engine.run import Run
 from hybrid_engine.engine.turn import job_of
 from hybrid_engine.engine.work import Work as EngineWork
-from hybrid_engine.errors import JobError, JournalError
+from hybrid_engine.errors import InputError, JobError, JournalError
 from hybrid_engine.files import journal as codec
 from hybrid_engine.files import views
 from hybrid_engine.model.attempt import Attempt, Outcome
@@ -34,11 +35,12 @@ from hybrid_engine.model.entry import Entry
 from hybrid_engine.model.events import Event, WorkflowCreated
 from hybrid_engine.model.ids import parse_queue_name, queue_name
 from hybrid_engine.model.job import Job
+from hybrid_engine.model.jsontext import decode
 from hybrid_engine.model.signals import Signal
 from hybrid_engine.model.state import WorkflowState
 from hybrid_engine.model.template import Template
 from hybrid_engine.ports.execution import Listener, ProgressListener
-from hybrid_engine.ports.storage import CommitLog, History, Store, Turn, Unfinished
+from hybrid_engine.ports.storage import CommitLog, History, Store, Syncer, Turn, Unfinished
 from hybrid_engine.rules.transitions import fold
 
 Work = Callable[[], None]
@@ -57,6 +59,7 @@ class Disk:
         self.states: dict[str, bytes] = {}
         self.signals: dict[str, dict[str, Signal]] = defaultdict(dict)
         self.quarantined: dict[str, str] = {}
+        self.outputs: dict[str, bytes] = {}
         self.faults: deque[str] = deque()
         self.inbox: dict[str, Job] = {}
         self.unsure: list[Turn] = []
@@ -183,6 +186,20 @@ class MemoryStore:
             raise JournalError(reading.damage)
         del self._disk.journals[workflow][reading.good :]
         return History([(entry.n, entry.at, entry.event) for entry in reading.entries])
+
+    def write_output(self, workflow: str, step: str, number: int, data: bytes) -> dict[str, Any]:
+        self._disk.fault("output")
+        if workflow not in self._disk.journals:
+            raise JobError(f"there is no workflow {workflow}", code="not_kept")
+        path = f"steps/{step}/{number}/output.json"
+        self._disk.outputs[f"{workflow}/{path}"] = data
+        return {"path": path, "bytes": len(data), "sha256": sha256(data).hexdigest()}
+
+    def read_output(self, workflow: str, reference: dict[str, Any]) -> Any:
+        data = self._disk.outputs.get(f"{workflow}/{reference['path']}")
+        if data is None or sha256(data).hexdigest() != reference["sha256"]:
+            raise InputError("its file was changed")
+        return decode(data)
 
     def requeue(self, job: Job) -> None:
         self._disk.queue.add(queue_name(job.priority, job.due_at, job.id))
@@ -446,6 +463,7 @@ class MemoryEngine:
         now: float = 0.0,
         store: Store | None = None,
         log: CommitLog | None = None,
+        background: Callable[[MemoryReactor], Syncer] | None = None,
     ) -> None:
         self.disk = disk
         self.reactor = MemoryReactor(now)
@@ -456,7 +474,7 @@ class MemoryEngine:
         self.put_aside: dict[str, str] = {}
         self.driver = Driver(
             self.store, log or MemoryLog(disk), self.executor, self.reactor, self.watcher, self.clock, self.gate,
-            self.work, grace=5.0,
+            self.work, grace=5.0, background=background(self.reactor) if background else None,
         )  # fmt: skip
         self.recovery = Recovery(self.store, self.driver, self.put_aside.__setitem__)
         self.report = self.recovery.run()

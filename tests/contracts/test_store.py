@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import a_job, at
 from contracts.storage import RUNNING, STARTED, TEMPLATE, InAFolder, InMemory, Place, accepted, born, then
 
-from hybrid_engine.errors import JobError, JournalError
+from hybrid_engine.errors import InputError, JobError, JournalError
 from hybrid_engine.files import journal
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.model import events as e
@@ -156,6 +157,57 @@ def test_what_cannot_be_put_in_its_place_is_put_aside_with_what_was_committed_of
     assert json.loads((aside / "reason.json").read_text())["reason"] == "a reason"
     assert [entry.n for entry in journal.parse((aside / "log-lines.jsonl").read_bytes()).entries] == [1]
     assert [each.workflow for each in place.again().store.unfinished()] == ["w2"]
+    place.close()
+
+
+# --- large outputs ----------------------------------------------------------------------------------------------------
+
+OUTPUT = b'{"rows":["\xc3\xa4",1]}'
+
+
+def test_an_output_that_was_kept_is_read_by_its_reference_also_after_a_kill(place: Place) -> None:
+    place.log.commit([born()])
+    place.store.settle("w1")
+    reference = place.store.write_output("w1", "a", 2, OUTPUT)
+    assert (reference["path"], reference["bytes"]) == ("steps/a/2/output.json", len(OUTPUT))
+    assert place.store.read_output("w1", reference) == {"rows": ["ä", 1]}
+    assert place.store.write_output("w1", "a", 2, OUTPUT) == reference
+    assert place.again().store.read_output("w1", reference) == {"rows": ["ä", 1]}
+
+
+def test_another_output_than_the_reference_names_is_an_error(place: Place) -> None:
+    place.log.commit([born()])
+    place.store.settle("w1")
+    reference = place.store.write_output("w1", "a", 1, OUTPUT)
+    place.store.write_output("w1", "a", 1, OUTPUT.replace(b"1", b"2"))
+    with pytest.raises(InputError, match="changed"):
+        place.store.read_output("w1", reference)
+
+
+def test_no_output_is_kept_of_a_workflow_that_is_no_more(place: Place) -> None:
+    with pytest.raises(JobError):
+        place.store.write_output("w1", "a", 1, OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"path": "steps/a/2/output.json"}, "cannot be read: No such file"),
+        ({"path": "steps/../../../inbox/x.json"}, "names no output"),
+        ({"path": "/etc/passwd"}, "names no output"),
+        ({"path": None}, "names no output"),
+        ({"bytes": "1"}, "names no output"),
+        ({"bytes": 3}, "was changed"),
+        ({"sha256": "0"}, "was changed"),
+    ],
+)
+def test_a_reference_that_cannot_be_followed_is_an_error(home: Layout, wrong: dict[str, Any], told: str) -> None:
+    place = InAFolder(home)
+    place.log.commit([born()])
+    place.store.settle("w1")
+    reference = place.store.write_output("w1", "a", 1, OUTPUT)
+    with pytest.raises(InputError, match=told):
+        place.store.read_output("w1", {**reference, **wrong})
     place.close()
 
 

@@ -70,3 +70,37 @@ def test_a_second_daemon_is_told_who_holds_the_home(home: Layout) -> None:
         assert f"pid {daemon.pid}" in second.stderr
         assert run(home.home, "status").returncode == 0
     assert run(home.home, "status").returncode == 3
+
+
+LARGE = """\
+steps:
+  shell:
+    run: |
+      { printf '{"n": 42, "text": "'; head -c 100000 /dev/zero | tr '\\0' x; printf '"}'; } > "$HYBRID_OUTPUT"
+  function:
+    needs: [shell]
+    call: large.double
+    with: {text: "${{ steps.shell.output.text }}"}
+  last:
+    needs: [function]
+    env: {N: "${{ steps.shell.output.n }}", LENGTH: "${{ len(steps.function.output) }}"}
+    run: echo "seen=$N $LENGTH" >> "$HYBRID_OUTPUT"
+"""
+
+
+def test_large_outputs_of_shell_steps_and_functions_are_in_files_and_used_as_others(home: Layout) -> None:
+    Path(home.templates, "large.yaml").write_text(LARGE)
+    Path(home.functions, "large.py").write_text(
+        "from hybrid_engine import function\n\n@function\ndef double(text: str) -> str:\n    return text * 2\n"
+    )
+    with Daemon(home) as daemon:
+        workflow = daemon.client.enqueue("large")
+        assert daemon.client.wait(workflow, 30) == "completed"
+        steps = daemon.client.get(workflow)["steps"]
+    assert steps["last"]["output"] == {"seen": "42 200000"}
+    for step, size in (("shell", 100_018), ("function", 200_002)):
+        assert "output" not in steps[step]
+        assert steps[step]["output_ref"]["bytes"] == size
+        path = Path(home.workflow(workflow), steps[step]["output_ref"]["path"])
+        assert path.stat().st_size == size
+    assert Path(home.journal(workflow)).stat().st_size < 5_000

@@ -36,6 +36,9 @@ class MemoryViews:
             raise OSError(28, "No space left on device")
         self.states[workflow] = json.loads(data)
 
+    def grown(self, state: WorkflowState) -> None:
+        pass
+
     def write_progress(self, workflow: str, progress: Mapping[str, tuple[float, str | None]]) -> None:
         self.writes.append(f"progress of {workflow}")
         if self.failures:

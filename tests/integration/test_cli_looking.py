@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commandline import Hybrid, add_story, greeting_home, on_a_terminal, process
@@ -12,6 +17,7 @@ from homes import FAILED, STARTED, VERSION, a_workflow, at, freeze
 
 from hybrid_engine.cli import completion, tables, waiting, words
 from hybrid_engine.cli.logs import start_of_last
+from hybrid_engine.files import heartbeat
 from hybrid_engine.files.layout import Layout
 from hybrid_engine.files.lock import BriefLock
 from hybrid_engine.model import events as e
@@ -190,6 +196,71 @@ def test_status_tells_uptime_version_and_running_steps(hybrid: Hybrid, story: La
         assert hybrid("status", "--json").json["version"]
 
 
+@contextmanager
+def seeming_engine(layout: Layout, **head: Any) -> Iterator[None]:
+    """Somebody holds the lock and says that he is the engine."""
+    with BriefLock(layout) as mine:
+        assert mine
+        Path(layout.home_lock).write_text(json.dumps({"pid": 1, "host": "here", "started_at": at(0)}))
+        Path(layout.queue_state).write_text(json.dumps({"engine": {}, **head})[:-1] + ',\n  "jobs": []}')
+        yield
+
+
+def problems(hybrid: Hybrid) -> list[str]:
+    found = hybrid("status", "--json").json["problems"]
+    told = hybrid("status").out
+    assert all(f"problem: {text}" in told for text in found)
+    return list(found)
+
+
+def test_status_says_that_a_daemon_gives_no_sign_of_life(hybrid: Hybrid, story: Layout) -> None:
+    queued = len(os.listdir(story.queue))
+    page = heartbeat._PAGE.pack(heartbeat._MAGIC, heartbeat.now() - 60, 0.0, 0.0, 1, 1)
+    Path(story.heartbeat).write_bytes(page)
+    with seeming_engine(story, counts={"total": queued}):
+        (told,) = problems(hybrid)
+    assert told.startswith("daemon: the daemon has given no sign of life for 6")
+    assert problems(hybrid) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown", "is_known", "is_late"),
+    [(3600, 7, False, True), (1, 7, False, False), (3600, None, False, False), (3600, 7, True, False)],
+    ids=["late", "on its way", "of a queue at rest", "of this very queue"],
+)
+def test_status_says_that_the_view_of_the_queue_is_late(
+    hybrid: Hybrid, story: Layout, seconds: float, shown: int | None, is_known: bool, is_late: bool
+) -> None:
+    queued = len(os.listdir(story.queue))
+    assert queued != 7
+    os.utime(story.queue, (time.time() - seconds,) * 2)
+    mark = os.stat(story.queue).st_mtime_ns if is_known else 5
+    with seeming_engine(story, counts={"total": shown or queued}, queue_mtime_ns=mark, updated_at=at(0)):
+        late = f"queue-state.json: it is late: it shows 7 jobs as of {at(0)}, and {queued} are in the queue"
+        assert problems(hybrid) == [late] * is_late
+
+
+def test_status_says_that_no_more_files_can_be_made(
+    hybrid: Hybrid, story: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statvfs = os.statvfs
+
+    def full(path: str) -> Any:
+        return os.statvfs_result((*statvfs(path)[:5], 1_000_000, 9, 9, *statvfs(path)[8:]))
+
+    monkeypatch.setattr(os, "statvfs", full)
+    assert problems(hybrid) == ["disk: only 9 more files can be made on this file system: it has no more inodes"]
+
+
+@pytest.mark.parametrize("part", ["home", "workflows", "log"])
+def test_status_says_which_part_of_the_home_cannot_be_written_to(
+    hybrid: Hybrid, story: Layout, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    shut = getattr(story, part)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != shut)
+    assert problems(hybrid) == [f"home: {shut} cannot be written to"]
+
+
 # --- logs
 
 
@@ -315,3 +386,10 @@ def test_completion_offers_nothing_rather_than_fail(tmp_path: Path, monkeypatch:
 def test_the_shell_completes_what_a_command_takes(story: Layout, line: str, offers: list[str]) -> None:
     env = {"_HYBRID_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
     assert process(home=story.home, **env).stdout.split() == offers
+
+
+def test_a_large_output_shows_where_it_is_and_how_large(hybrid: Hybrid, layout: Layout) -> None:
+    reference = {"path": "steps/one/1/output.json", "bytes": 1_048_000, "sha256": "0" * 64}
+    a_workflow(layout, "big", *STARTED, e.StepCompleted("one", 1, None, 0, reference), e.WorkflowCompleted())
+    assert "1023.4 KiB in steps/one/1/output.json" in hybrid("show", "big").out
+    assert hybrid("show", "big", "--json").json["steps"]["one"]["output_ref"] == reference

@@ -55,9 +55,18 @@ def number_of(line: bytes) -> int:
 
 def read_journal(layout: Layout, workflow: str, *, engine_lives: bool) -> journal.Reading:
     """A workflow's journal with what the log has beyond it. Raises OSError, NewerJournalError."""
-    logged = lines(layout, engine_lives=engine_lives, only=workflow).get(workflow, [])
+    return journal.parse(read_whole(layout, workflow, lines_of(layout, workflow, engine_lives=engine_lives)))
+
+
+def lines_of(layout: Layout, workflow: str, *, engine_lives: bool) -> list[bytes]:
+    """The committed lines of one workflow that wait for a checkpoint."""
+    return lines(layout, engine_lives=engine_lives, only=workflow).get(workflow, [])
+
+
+def read_whole(layout: Layout, workflow: str, logged: list[bytes]) -> bytes:
+    """The bytes of a workflow's journal with what the log has beyond it. Raises OSError."""
     try:
         data = atomic.read(layout.journal(workflow))
     except FileNotFoundError:
         data = b""
-    return journal.parse(whole_journal(data, logged))
+    return whole_journal(data, logged)
