@@ -231,7 +231,7 @@ def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
 
-    log.open(systems, replayed.next_number, replayed.next_segment)
+    log.open(systems, replayed.next_number, replayed.next_segment, replayed.rest)
     _tell(replayed, tell_put_aside)
     reactor.post(lambda: _warm_up(templates))
     if ready is not None:

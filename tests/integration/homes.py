@@ -152,3 +152,9 @@ def everything(layout: Layout) -> dict[str, bytes]:
         for path in Path(layout.home).rglob("*")
         if not path.name.startswith(("index.sqlite", "queue-state.json.lock", "lock"))
     }
+
+
+def log_is_at_rest(layout: Layout) -> bool:
+    """Does the log hold nothing but, at most, one segment that says how to count on?"""
+    found = segments.read_all(layout.log)
+    return len(os.listdir(layout.log)) == len(found.numbers) <= 1 and all(not list(f.lines()) for _, f in found.frames)

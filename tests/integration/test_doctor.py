@@ -23,6 +23,7 @@ from homes import (
     commit,
     everything,
     freeze,
+    log_is_at_rest,
 )
 
 from hybrid_engine.files import doctor, doctor_home, findings, journal, lock, queue, queueview, records, trash
@@ -221,7 +222,7 @@ def test_what_a_killed_engine_left_in_the_log_is_told_and_not_mistaken_for_damag
     assert list(found) == ["log"] and "3 workflows" in found["log"].message and found["log"].severity == "info"
     assert everything(layout) == before
     assert {"log", "torn_tail", "not_in_queue"}.isdisjoint(troubles(look(layout, repair=True)))
-    assert os.listdir(layout.log) == []
+    assert log_is_at_rest(layout)
     assert records.final_status(layout, "short") == "completed"
     assert records.queued_ids(layout).keys() == {"nameless", "accepted"}
     assert queue.read_job(layout.journal("accepted")).as_record() == accepted.as_record()

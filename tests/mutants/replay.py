@@ -30,8 +30,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the name of the segment of what a start trusts is not synced",
         _REPLAYING,
-        "        atomic.sync_folder(layout.log)\n    except OSError:",
-        "    except OSError:",
+        "0, 0, payload))\n        atomic.sync_folder(layout.log)\n",
+        "0, 0, payload))\n",
         _REPLAY,
     ),
     Mutant(
@@ -51,8 +51,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the folder of the log is not synced when a start has emptied it",
         _REPLAYING,
-        "    if found.numbers:\n        atomic.sync_folder(layout.log)\n    return report",
-        "    return report",
+        "            atomic.unlink(path)\n        atomic.sync_folder(layout.log)\n",
+        "            atomic.unlink(path)\n",
         _REPLAY,
     ),
     Mutant(
@@ -136,8 +136,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the name of the segment of one job is not synced",
         _SINGLE,
-        "        atomic.sync_folder(layout.log)\n    except OSError:",
-        "    except OSError:",
+        "(job.id.encode(), line)))\n        atomic.sync_folder(layout.log)\n",
+        "(job.id.encode(), line)))\n",
         _ALONE,
     ),
     Mutant(

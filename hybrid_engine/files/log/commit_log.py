@@ -64,13 +64,15 @@ class FileLog:
 
     # --- its life
 
-    def open(self, systems: FileSystems, next_number: int, next_segment: int) -> None:
-        """Begin the first segment of this engine. Raises OSError."""
+    def open(self, systems: FileSystems, next_number: int, next_segment: int, rest: str | None = None) -> None:
+        """Begin the first segment of this engine; the one that was left to count on from may go. Raises OSError."""
         self._systems = systems
         self._next_number, self._next_segment = next_number, next_segment
         segment = self._create(SPACE_LEAST)
         self._begin(segment, 0, 0)
         segment.sync()
+        if rest is not None:
+            atomic.unlink_quietly(rest)
         self._segment = segment
         self._tell_durable()
         self.reserve()

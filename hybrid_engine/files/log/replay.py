@@ -28,13 +28,15 @@ Lines = list[bytes]
 @dataclass(slots=True)
 class Replayed:
     """What was found: how many workflows the log named, and which were put aside, with the reason. `next_number` and
-    `next_segment` are to be used next. `evidence` names copies of what could not be read."""
+    `next_segment` are to be used next. `evidence` names copies of what could not be
+    read, `rest` the segment that is left to count on from."""
 
     workflows: int = 0
     put_aside: list[tuple[str, str]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     next_number: int = 1
     next_segment: int = 1
+    rest: str | None = None
 
 
 def replay(layout: Layout, systems: FileSystems) -> Replayed:
@@ -61,11 +63,38 @@ def replay(layout: Layout, systems: FileSystems) -> Replayed:
             systems.sync()
         except OSError:
             rewrite_all(layout, trusted)
-    for path in (*(segments.path_of(layout.log, number) for number in found.numbers), *trusted):
-        atomic.unlink(path)
-    if found.numbers:
+    old = [segments.path_of(layout.log, number) for number in found.numbers] + trusted
+    if _is_at_rest(found):
+        report.rest = old[0]
+    elif old:
+        report.rest = _leave_numbers(layout, report)
+        for path in old:
+            atomic.unlink(path)
         atomic.sync_folder(layout.log)
     return report
+
+
+def _is_at_rest(found: segments.Found) -> bool:
+    """Is there nothing but one segment that says how to count on?"""
+    pieces = (*found.torn, *found.damaged)
+    return len(found.numbers) == len(found.frames) == 1 and not any(data for *_, data in pieces)
+
+
+def _leave_numbers(layout: Layout, report: Replayed) -> str:
+    """An empty segment for whoever comes next: numbers go on for the life of the home, and are never used twice."""
+    segment = segments.Segment.create(layout.log, report.next_segment)
+    try:
+        segment.begin(report.next_number, 0, 0)
+        segment.sync()
+        atomic.sync_folder(layout.log)
+    except OSError:
+        atomic.unlink_quietly(segment.path)
+        raise
+    finally:
+        segment.close()
+    report.next_segment += 1
+    report.next_number += 1
+    return segment.path
 
 
 def gather(found: segments.Found) -> tuple[dict[str, Lines], set[str]]:
