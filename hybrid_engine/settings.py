@@ -133,7 +133,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("grace", "HYBRID_GRACE", "5s", _seconds,
             "The time between SIGTERM and SIGKILL for a step's processes.", _in_words),
     Setting("sync_threads", "HYBRID_SYNC_THREADS", "4", _whole(1, 64),
-            "The number of threads that sync to disk."),
+            "Without effect since one sync commits a round; it is still understood."),
     Setting("log_file_size", "HYBRID_LOG_FILE_SIZE", "10MiB", bytes_of,
             "The size at which the daemon's log file is rotated.", _in_units),
     Setting("log_file_keep", "HYBRID_LOG_FILE_KEEP", "5", _whole(0, 1000),

@@ -1,10 +1,10 @@
-"""The journal: one event a line, numbered, with a checksum; appended, synced, never rewritten in place.
+"""The journal: one event a line, numbered, with a checksum; how it is encoded, read and checked.
 
 A line is `{"n":…,"at":…,"type":…,[“batch”:…,]…fields…,"crc":"xxxxxxxx"}`. The checksum is over the line without its
 own field. `batch` stands in lines that were written together with others and holds the number of the first of them:
 a power cut may keep the end of such a write and lose its beginning, and only so can that be told from damage.
 
-What deliberately does not live here: what events mean (rules), and when to sync (engine.recorder).
+What deliberately does not live here: what events mean (rules), how lines become durable and get into the file (log).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
-from hybrid_engine.errors import JournalError, NewerJournalError
+from hybrid_engine.errors import NewerJournalError
 from hybrid_engine.files import atomic
 from hybrid_engine.model.events import EVENT_TYPES, Event, as_record, from_record
 from hybrid_engine.model.ids import queue_name
@@ -174,66 +174,6 @@ def _damage(reading: Reading, tail: bytes) -> str | None:
         if not (isinstance(n, int) and isinstance(batch, int) and batch <= expected < n):
             return f"line {expected} is bad, but a sound line (event {n}) of a later write follows it"
     return None
-
-
-class Journal:
-    """An open journal of which this process is the only writer.
-
-    `size` is the length of what is written and sound. `append` writes; nothing is durable before `sync`.
-    """
-
-    __slots__ = ("_untidy", "fd", "n", "path", "size")
-
-    def __init__(self, path: str, n: int = 0, size: int = 0) -> None:
-        self.path = path
-        self.n = n
-        self.size = size
-        self.fd = -1
-        self._untidy = False
-
-    def open(self) -> int:
-        """The descriptor, opened when it is not."""
-        if self.fd < 0:
-            self.fd = os.open(self.path, atomic.APPEND, atomic.FILE_MODE)
-        return self.fd
-
-    def append(self, at: Stamp, events: Sequence[Event]) -> None:
-        """Write the lines of `events`. On an error what was written of them is cut off again, and OSError raised."""
-        data = encode(self.n + 1, at, events)
-        fd = self.open()
-        if self._untidy:  # never append behind garbage (F5)
-            os.ftruncate(fd, self.size)
-        self._untidy = True
-        try:
-            atomic.write_all(fd, data)
-        except OSError:
-            os.ftruncate(fd, self.size)
-            raise
-        self._untidy = False
-        self.size += len(data)
-        self.n += len(events)
-
-    def sync(self) -> None:
-        atomic.sync_data(self.fd)
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            fd, self.fd = self.fd, -1
-            os.close(fd)
-
-    def rewrite(self, keep: int) -> None:
-        """After a failed sync: put the first `keep` bytes into a new file in the place of this one.
-
-        The kernel may have dropped the pages it could not write and would call a second sync of them a success (F7),
-        so the old file is not synced again: its sound part, which an earlier sync confirmed, is copied.
-        """
-        self.close()
-        data = atomic.read(self.path)[:keep]
-        reading = parse(data)
-        if reading.good != keep:
-            raise JournalError(f"{self.path}: cannot be read back up to byte {keep} after a failed sync")
-        atomic.write_atomic(self.path, data)
-        self.size, self.n = keep, len(reading.entries)
 
 
 def cut_torn_tail(path: str, reading: Reading) -> str:
